@@ -1,0 +1,495 @@
+"""The drawing, read: hosts' addresses, arrows as rules, apps with their defaults.
+
+An inventory is a drawing: groups are its boxes, ``appliance_flows`` its arrows. These filters
+turn it into what single roles need, so that no role has to know a group's name.
+Every error is an ``AnsibleFilterError`` that names the variable and says what to type.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from ansible.errors import AnsibleFilterError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from packaging.specifiers import SpecifierSet
+
+#: The control node's copy of the project: roles/appliance/filter_plugins/appliance.py -> root.
+ROOT = Path(__file__).resolve().parents[3]
+
+APP_NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
+DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$")
+
+#: Accounts and units that Debian or the appliance itself uses; an app of that name would collide.
+RESERVED_NAMES = frozenset(
+    "root daemon bin sys sync games man lp mail news uucp proxy backup list irc nobody www_data adm tty disk"
+    " sudo audio video staff users input render kvm shadow utmp plugdev operator src sasl crontab cron dbus"
+    " messagebus polkitd sshd ssh ntp chrony nginx postgres postgresql redis memcached rsyslog systemd network"
+    " gunicorn uwsgi ansible admin appliance docker podman certbot acme world all".split()
+)
+
+
+def appliance_name(sources):
+    """Name the inventory: its folder's name.
+
+    sources: ``ansible_inventory_sources``, the first being the drawing.
+    """
+    first = Path(str(sources[0]))
+    return first.name if first.is_dir() else first.parent.name
+
+
+def appliance_secrets_dir(name):
+    """The control node's folder with the secrets of the inventory called `name`."""
+    return str(ROOT / ".secrets" / name)
+
+
+def appliance_inventory_dir(sources):
+    """The folder that paths in the inventory are relative to, from ``ansible_inventory_sources``."""
+    first = Path(str(sources[0])).resolve()
+    return str(first if first.is_dir() else first.parent)
+
+
+def _address(value):
+    try:
+        return ipaddress.ip_address(str(value))
+    except ValueError:
+        return None
+
+
+def appliance_addresses(host, hostvars):
+    """A host's own addresses, from the inventory alone (facts are absent under ``--limit``).
+
+    Returns a list of strings, the preferred one first.
+    """
+    variables = hostvars[host]
+    declared = variables.get("appliance_addresses")
+    if declared:
+        wrong = [str(one) for one in declared if _address(one) is None]
+        if wrong:
+            raise AnsibleFilterError(
+                f"appliance_addresses of host {host}: {', '.join(wrong)} is no IP address; type addresses only"
+            )
+        return [str(_address(one)) for one in declared]
+    for candidate in (variables.get("ansible_host"), host):
+        if candidate and _address(candidate):
+            return [str(_address(candidate))]
+    raise AnsibleFilterError(
+        f"host {host} has no address: its ansible_host is a name, and the firewall needs addresses that do not"
+        f' depend on DNS. Add to host {host} in the inventory: appliance_addresses: ["192.0.2.10"]'
+    )
+
+
+def _as_list(value):
+    if value is None:
+        return []
+    return [value] if isinstance(value, (str, int)) else list(value)
+
+
+def _network(text, where):
+    try:
+        return str(ipaddress.ip_network(str(text), strict=False))
+    except ValueError:
+        raise AnsibleFilterError(
+            f"{where}: {text} is no network; type an address or a range such as 10.0.0.0/8"
+        ) from None
+
+
+def _end(name, groups, networks, where):
+    """Hosts and networks that one end of an arrow stands for: (hosts, networks, is_world)."""
+    if name == "world":
+        return [], [], True
+    if name in networks:
+        return [], [_network(one, f"appliance_networks.{name}") for one in _as_list(networks[name])], False
+    if name in groups:
+        return list(groups[name]), [], False
+    known = sorted({"world", *networks, *(one for one in groups if one != "ungrouped")})
+    close = difflib.get_close_matches(str(name), known, n=1)
+    raise AnsibleFilterError(
+        f"{where}: {name} is neither a group of the inventory, nor a name in appliance_networks, nor world."
+        + (f" Did you mean {close[0]}?" if close else "")
+        + f" Known: {', '.join(known)}"
+    )
+
+
+def appliance_flows(flows, groups, networks):
+    """Check and normalise the arrows.
+
+    Returns ``[{name, protocol, ports, from_hosts, from_networks, from_world, to_hosts}]``.
+    """
+    arrows = []
+    for index, flow in enumerate(_as_list(flows)):
+        where = f"appliance_flows[{index}]"
+        unknown = sorted(set(flow) - {"from", "to", "ports", "protocol", "name"})
+        if unknown:
+            raise AnsibleFilterError(f"{where}: unknown key {', '.join(unknown)}; keys are from, to, ports, protocol, name")
+        missing = [key for key in ("from", "to", "ports") if not flow.get(key)]
+        if missing:
+            raise AnsibleFilterError(
+                f"{where}: {', '.join(missing)} is missing; type e.g. {{from: app, to: db, ports: [5432]}}"
+            )
+        protocol = flow.get("protocol", "tcp")
+        if protocol not in ("tcp", "udp"):
+            raise AnsibleFilterError(f"{where}.protocol: {protocol} is neither tcp nor udp")
+        ports = _as_list(flow["ports"])
+        for port in ports:
+            if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+                raise AnsibleFilterError(f"{where}.ports: {port} is no port; type numbers from 1 to 65535")
+        arrow = {"protocol": protocol, "ports": sorted(ports), "from_hosts": [], "from_networks": [], "from_world": False, "to_hosts": []}
+        for end in _as_list(flow["from"]):
+            hosts, ranges, world = _end(end, groups, networks, f"{where}.from")
+            arrow["from_hosts"] += hosts
+            arrow["from_networks"] += ranges
+            arrow["from_world"] |= world
+        for end in _as_list(flow["to"]):
+            hosts, ranges, world = _end(end, groups, networks, f"{where}.to")
+            if ranges or world:
+                raise AnsibleFilterError(f"{where}.to: {end} is no box; an arrow ends at a group of the inventory")
+            arrow["to_hosts"] += hosts
+        arrow["name"] = flow.get("name") or f"{' and '.join(map(str, _as_list(flow['from'])))} to {' and '.join(map(str, _as_list(flow['to'])))}"
+        arrows.append(arrow)
+    return arrows
+
+
+def appliance_rules(flows, host, groups, hostvars, networks):
+    """The arrows that end at `host`, as firewall rules.
+
+    Returns ``[{name, protocol, ports, sources}]``, sources being CIDR strings or ``["world"]``.
+    An arrow from the host to itself opens nothing.
+    """
+    rules = []
+    for arrow in appliance_flows(flows, groups, networks):
+        if host not in arrow["to_hosts"]:
+            continue
+        if arrow["from_world"]:
+            sources = ["world"]
+        else:
+            sources = list(arrow["from_networks"])
+            for peer in arrow["from_hosts"]:
+                if peer != host:
+                    sources += [_network(one, peer) for one in appliance_addresses(peer, hostvars)]
+        if sources:
+            rules.append({key: arrow[key] for key in ("name", "protocol", "ports")} | {"sources": sorted(set(sources))})
+    return rules
+
+
+def appliance_clients(flows, port, host, groups, hostvars, networks):
+    """Who may speak to `port` of `host`: CIDR strings, the host's own addresses included if an arrow starts there too."""
+    clients = set()
+    for arrow in appliance_flows(flows, groups, networks):
+        if host not in arrow["to_hosts"] or port not in arrow["ports"]:
+            continue
+        if arrow["from_world"]:
+            clients |= {"0.0.0.0/0", "::/0"}
+        clients |= set(arrow["from_networks"])
+        for peer in arrow["from_hosts"]:
+            clients |= {_network(one, peer) for one in appliance_addresses(peer, hostvars)}
+    return sorted(clients)
+
+
+def appliance_apps_resolved(apps, defaults):
+    """Every app with the contract's defaults beneath it.
+
+    A section (``static``, ``limits``, …) is merged key by key, anything else is replaced whole. Values of
+    ``env`` are left untouched, since they may be templates that are only whole inside a release.
+    """
+    resolved = {}
+    for name, app in (apps or {}).items():
+        if not isinstance(app, dict):
+            raise AnsibleFilterError(f"appliance_apps.{name}: must be a dictionary of the app contract's keys")
+        merged = dict(defaults)
+        for key, value in app.items():
+            beneath = defaults.get(key)
+            sections = isinstance(beneath, dict) and isinstance(value, dict)
+            merged[key] = {**beneath, **value} if sections else value
+        resolved[name] = merged
+    return resolved
+
+
+def appliance_app_problems(apps, groups):
+    """What a schema cannot say about the apps: a list of sentences, each naming a variable and the remedy.
+
+    apps: resolved apps. groups: the inventory's groups.
+    """
+    problems = []
+    hosts_of_apps = len(groups.get("app") or [])
+    owner_of_domain = {}
+    for name, app in apps.items():
+        where = f"appliance_apps.{name}"
+        if not APP_NAME.match(name):
+            problems.append(
+                f"{where}: the name becomes a user, a unit and a database; type lower-case letters, digits and _ only,"
+                " a letter first, at most 31"
+            )
+        elif name in RESERVED_NAMES:
+            problems.append(f"{where}: {name} is the name of a system account or unit; choose another one")
+        domains = app.get("domains") or []
+        if not domains:
+            problems.append(f"{where}.domains: missing; type e.g. domains: [shop.example.org]")
+        for key in ("domains", "redirects"):
+            for domain in app.get(key) or []:
+                if not DOMAIN.match(str(domain)):
+                    problems.append(f"{where}.{key}: {domain} is no host name; type it in lower case, without scheme and port")
+                elif domain in owner_of_domain:
+                    problems.append(f"{where}.{key}: {domain} is also named by {owner_of_domain[domain]}; a name belongs to one app, once")
+                else:
+                    owner_of_domain[domain] = f"{where}.{key}"
+        source = app.get("source") or {}
+        kinds = [kind for kind in ("path", "git", "archive", "wheel") if source.get(kind)]
+        if len(kinds) != 1:
+            problems.append(f"{where}.source: must have exactly one of path, git, archive, wheel; type e.g. source: {{path: ../../django_app}}")
+        elif kinds == ["git"] and not source.get("version"):
+            problems.append(f"{where}.source.version: missing; type a tag, a branch or a commit of {source['git']}")
+        redis = app.get("redis") or {}
+        if (redis.get("cache") or redis.get("queue")) and not groups.get("cache"):
+            problems.append(f"{where}.redis: the app asks for Redis, but group cache has no host; add one, or set redis: {{cache: false, queue: false}}")
+        if not (app.get("database") or {}).get("external") and not groups.get("db"):
+            problems.append(f"{where}.database: group db has no host; add one, or name an existing server in database: {{external: {{host: …}}}}")
+        media = app.get("media") or {}
+        if hosts_of_apps > 1 and media.get("root"):
+            problems.append(
+                f"{where}.media: {hosts_of_apps} hosts in group app would each keep uploads of their own."
+                " Use one app host, or set media: {root: null} for an app without uploads"
+            )
+    return problems
+
+
+def appliance_secret_names(apps, with_redis):
+    """Names of all secrets the drawing needs, with how each is made: ``[{name, kind, length, provided}]``."""
+    names = [{"name": "ca_private_key", "kind": "ec_private_key"}]
+    if with_redis:
+        names.append({"name": "redis_admin_password"})
+    for app_name, app in apps.items():
+        names.append({"name": f"{app_name}_secret_key"})
+        external = (app.get("database") or {}).get("external")
+        names.append({"name": f"{app_name}_database_password", "provided": bool(external)})
+        redis = app.get("redis") or {}
+        if redis.get("cache") or redis.get("queue"):
+            names.append({"name": f"{app_name}_redis_password"})
+        if app.get("superuser"):
+            names.append({"name": f"{app_name}_superuser_password"})
+        for key, how in (app.get("secrets") or {}).items():
+            if "value" not in (how or {}):
+                names.append({"name": f"{app_name}_{key.lower()}", "length": int((how or {}).get("generate", 64))})
+    return [{"kind": "password", "length": 64, "provided": False, **one} for one in names]
+
+
+def appliance_database_url(database):
+    """``postgres://user:password@host:port/name?option=value`` for a dict with those keys and ``options``."""
+    host = f"[{database['host']}]" if ":" in str(database["host"]) else database["host"]
+    credentials = f"{quote(str(database['user']), safe='')}:{quote(str(database['password']), safe='')}"
+    options = urlencode({key: value for key, value in database["options"].items() if value not in (None, "")}, quote_via=quote, safe="/")
+    return f"postgres://{credentials}@{host}:{database['port']}/{quote(str(database['name']), safe='')}?{options}"
+
+
+def appliance_redis_url(redis):
+    """A URL that redis-py understands: by unix socket (``socket``) or by TLS (``host``, ``port``, ``ca``)."""
+    credentials = f"{quote(redis['username'], safe='')}:{quote(str(redis['password']), safe='')}"
+    if redis.get("socket"):
+        return f"unix://{credentials}@{redis['socket']}?db=0"
+    host = f"[{redis['host']}]" if ":" in str(redis["host"]) else redis["host"]
+    return f"rediss://{credentials}@{host}:{redis['port']}/0?ssl_ca_certs={quote(redis['ca'], safe='/')}"
+
+
+def appliance_endpoint(address, port):
+    """``address:port``, with the brackets that IPv6 wants."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def appliance_certificate_items(host, groups, apps, addresses, provided, redis_tls):
+    """Key pairs that `host` needs for the boxes it is in: ``[{name, domains, addresses, provided}]``.
+
+    provided: certificate name to files that somebody else issued. redis_tls: whether Redis has clients on other hosts.
+    """
+    boxes = {box for box in ("gateway", "app", "cache", "db") if host in (groups.get(box) or [])}
+    here = {"domains": [], "addresses": list(addresses)}
+    items = []
+    if "db" in boxes:
+        items.append({"name": "postgresql", **here})
+    if "cache" in boxes and redis_tls:
+        items.append({"name": "redis", **here})
+    if "app" in boxes and "gateway" not in boxes:
+        items.append({"name": "origin", **here})
+    if "gateway" in boxes:
+        for name, app in apps.items():
+            items.append({"name": name, "domains": [*app["domains"], *(app.get("redirects") or [])], "addresses": []})
+    return [{**item, **({"provided": provided[item["name"]]} if item["name"] in provided else {})} for item in items]
+
+
+def appliance_sites(apps, local, origins, tls_dir="/etc/appliance/tls"):
+    """The sites nginx serves, from the resolved apps.
+
+    local: True where the apps run on this very host (unix socket, files from disk).
+    origins: ``address:port`` of each app host, used when not local.
+    """
+    sites = []
+    for name, app in apps.items():
+        static, media = app.get("static") or {}, app.get("media") or {}
+        site = {
+            "name": name,
+            "domains": list(app["domains"]),
+            "redirects": list(app.get("redirects") or []),
+            "certificate": name,
+            "limits": dict(app["limits"]),
+            "upstream": {"socket": f"/run/{name}/{name}.sock"} if local else {"addresses": origins, "ca": f"{tls_dir}/ca.pem"},
+        }
+        if static.get("root"):
+            site["static"] = {"url": static["url"], **({"directory": f"/srv/{name}/public/static"} if local else {})}
+        if media.get("root"):
+            site["media"] = {
+                "url": media["url"],
+                "served_by": media.get("served_by", "gateway"),
+                "deny": list(media.get("deny") or []),
+                **({"directory": f"/srv/{name}/media"} if local else {}),
+            }
+        site["pages"] = [
+            {"url": page["url"], **({"directory": f"/srv/{name}/public/pages/{number}"} if local else {})}
+            for number, page in enumerate(app.get("pages") or [])
+        ]
+        sites.append(site)
+    return sites
+
+
+def appliance_fingerprints(values, host):
+    """Tell secrets apart without telling them: name to the first 16 digits of a SHA-256 salted with the host's name."""
+    return {
+        name: hashlib.sha256(f"{host}\0{name}\0{value}".encode()).hexdigest()[:16] for name, value in sorted(values.items())
+    }
+
+
+def appliance_secrets_lost(known, needed, overrides, folder):
+    """Names of secrets that a host knows and the drawing needs, but that this control node has not got.
+
+    known: the host's fingerprints by name. needed: result of ``appliance_secret_names``.
+    """
+    return sorted(
+        one["name"]
+        for one in needed
+        if one["name"] in known and one["name"] not in overrides and not Path(folder, one["name"]).exists()
+    )
+
+
+def _unknown_keys(value, options, where):
+    for key, inner in value.items():
+        if key not in options:
+            close = difflib.get_close_matches(str(key), options, n=1)
+            yield f"{where}.{key}: unknown key." + (f" Did you mean {close[0]}?" if close else "") + f" Known: {', '.join(sorted(options))}"
+        elif options[key].get("options") and isinstance(inner, dict):
+            yield from _unknown_keys(inner, options[key]["options"], f"{where}.{key}")
+        elif options[key].get("options") and isinstance(inner, list):
+            for number, one in enumerate(inner):
+                if isinstance(one, dict):
+                    yield from _unknown_keys(one, options[key]["options"], f"{where}.{key}[{number}]")
+
+
+def appliance_contract_problems(apps, spec):
+    """Where the apps break the contract's schema: a list of sentences.
+
+    apps: resolved apps. spec: the django_app role's ``argument_specs``, parsed.
+    """
+    options = spec["argument_specs"]["main"]["options"]["django_app"]["options"]
+    problems = []
+    for name, app in apps.items():
+        unknown = list(_unknown_keys(app, options, f"appliance_apps.{name}"))
+        problems += unknown
+        if not unknown:
+            errors = ArgumentSpecValidator(options).validate(copy.deepcopy(_plain(app))).error_messages
+            problems += [f"appliance_apps.{name}: {error}" for error in errors]
+    return problems
+
+
+def _plain(value):
+    """Built-in containers in place of Ansible's lazily templated ones."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def appliance_drawing_problems(flows, groups, hostvars, networks):
+    """What is wrong with hosts' addresses and with the arrows: a list of sentences."""
+    problems = []
+    for host in groups["all"]:
+        try:
+            appliance_addresses(host, hostvars)
+        except AnsibleFilterError as error:
+            problems.append(str(error))
+    try:
+        appliance_flows(flows, groups, networks)
+    except AnsibleFilterError as error:
+        problems.append(str(error))
+    return problems
+
+
+def appliance_host_problems(facts, distributions, memory_mb, disk_mb):
+    """What makes a host unfit: a list of sentences.
+
+    facts: ``ansible_facts``. distributions: name to the list of major versions. memory_mb, disk_mb: the least accepted.
+    """
+    problems = []
+    name, version = facts["distribution"], str(facts["distribution_major_version"])
+    if version not in distributions.get(name, []):
+        wanted = ", ".join(f"{one} {' or '.join(versions)}" for one, versions in distributions.items())
+        problems.append(f"{name} {version} is not supported; reinstall the host with {wanted}")
+    if facts["memtotal_mb"] < memory_mb:
+        problems.append(
+            f"the host has {facts['memtotal_mb']} MB of memory and needs {memory_mb}; give it more, or lower appliance_minimum_memory_mb"
+        )
+    # The longest mount point that holds /srv; overlays and bare roots are all told by statvfs.
+    mounts = [one for one in facts.get("mounts", []) if one["mount"] in ("/", "/srv", "/var")]
+    for mount in mounts:
+        free = mount.get("size_available", 0) // 2**20
+        if free < disk_mb:
+            problems.append(f"{mount['mount']} has {free} MB free and needs {disk_mb}; free some, or lower appliance_minimum_disk_mb")
+    return problems
+
+
+def appliance_python_problems(sources, version):
+    """Apps that refuse the host's Python: a list of sentences.
+
+    sources: app name to ``{requires_python, …}``. version: the host's Python, such as 3.13.5.
+    """
+    return [
+        f"appliance_apps.{name}: the project requires Python {source['requires_python']}, the host has {version};"
+        " use a release of the project that fits, or a host with another Debian"
+        for name, source in sources.items()
+        if source.get("requires_python") and not SpecifierSet(source["requires_python"]).contains(version)
+    ]
+
+
+class FilterModule:
+    """Filters of the drawing."""
+
+    def filters(self):
+        """Name to function, for Ansible."""
+        return {
+            name: globals()[name]
+            for name in (
+                "appliance_addresses",
+                "appliance_app_problems",
+                "appliance_apps_resolved",
+                "appliance_certificate_items",
+                "appliance_clients",
+                "appliance_contract_problems",
+                "appliance_database_url",
+                "appliance_drawing_problems",
+                "appliance_endpoint",
+                "appliance_fingerprints",
+                "appliance_flows",
+                "appliance_inventory_dir",
+                "appliance_name",
+                "appliance_host_problems",
+                "appliance_python_problems",
+                "appliance_redis_url",
+                "appliance_rules",
+                "appliance_secret_names",
+                "appliance_secrets_dir",
+                "appliance_secrets_lost",
+                "appliance_sites",
+            )
+        }
