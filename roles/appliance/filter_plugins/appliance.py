@@ -320,6 +320,61 @@ def appliance_certificate_items(host, groups, apps, addresses, provided, redis_t
     return [{**item, **({"provided": provided[item["name"]]} if item["name"] in provided else {})} for item in items]
 
 
+def appliance_databases(apps, secrets):
+    """Databases of the drawing's own server: ``[{name, owner, password, extensions}]``; apps with an external one have none."""
+    return [
+        {
+            "name": name,
+            "owner": name,
+            "password": secrets[f"{name}_database_password"],
+            "extensions": list(app["database"].get("extensions") or []),
+        }
+        for name, app in apps.items()
+        if not app["database"].get("external")
+    ]
+
+
+def _redis_uses(app):
+    return [use for use in ("cache", "queue") if app["redis"].get(use)]
+
+
+def appliance_redis_instances(apps, memory_mb, listen, ports):
+    """The Redis instances that some app asks for: ``[{name, port, memory_mb, listen}]``.
+
+    memory_mb: the host's memory; a cache gets a tenth of it, a queue a twentieth. listen: addresses, empty for the socket only.
+    """
+    shares = {"cache": 10, "queue": 20}
+    used = {use for app in apps.values() for use in _redis_uses(app)}
+    return [
+        {"name": use, "port": ports[use], "memory_mb": max(32, memory_mb // share), "listen": list(listen)}
+        for use, share in shares.items()
+        if use in used
+    ]
+
+
+def appliance_redis_users(apps, secrets):
+    """One Redis user per app that uses it, bound to its keys: ``[{name, password, key_patterns, instances}]``."""
+    return [
+        {
+            "name": name,
+            "password": secrets[f"{name}_redis_password"],
+            "key_patterns": list(app["redis"].get("key_patterns") or [f"{name}:*"]),
+            "instances": _redis_uses(app),
+        }
+        for name, app in apps.items()
+        if _redis_uses(app)
+    ]
+
+
+def appliance_app_secrets(app, app_name, secrets):
+    """An app's secrets by the name of the variable that carries them."""
+    found = {"SECRET_KEY": secrets.get(f"{app_name}_secret_key", "")}
+    for name, how in (app.get("secrets") or {}).items():
+        how = how or {}
+        found[name] = how["value"] if "value" in how else secrets[f"{app_name}_{name.lower()}"]
+    return found
+
+
 def appliance_sites(apps, local, origins, tls_dir="/etc/appliance/tls"):
     """The sites nginx serves, from the resolved apps.
 
@@ -471,12 +526,14 @@ class FilterModule:
             name: globals()[name]
             for name in (
                 "appliance_addresses",
+                "appliance_app_secrets",
                 "appliance_app_problems",
                 "appliance_apps_resolved",
                 "appliance_certificate_items",
                 "appliance_clients",
                 "appliance_contract_problems",
                 "appliance_database_url",
+                "appliance_databases",
                 "appliance_drawing_problems",
                 "appliance_endpoint",
                 "appliance_fingerprints",
@@ -485,7 +542,9 @@ class FilterModule:
                 "appliance_name",
                 "appliance_host_problems",
                 "appliance_python_problems",
+                "appliance_redis_instances",
                 "appliance_redis_url",
+                "appliance_redis_users",
                 "appliance_rules",
                 "appliance_secret_names",
                 "appliance_secrets_dir",

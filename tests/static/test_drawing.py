@@ -1,0 +1,168 @@
+"""The drawing is read right, and a wrong one is refused in words that help."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from conftest import ROOT, load_yaml
+
+GROUPS = {
+    "all": ["web1", "web2", "db1"],
+    "ungrouped": [],
+    "gateway": ["web1"],
+    "app": ["web1", "web2"],
+    "db": ["db1"],
+}
+HOSTVARS = {
+    "web1": {"ansible_host": "10.0.0.1"},
+    "web2": {"ansible_host": "web2.example.test", "appliance_addresses": ["10.0.0.2", "fd00::2"]},
+    "db1": {"ansible_host": "10.0.0.9"},
+}
+NETWORKS = {"operators": ["192.0.2.0/24"]}
+
+
+def rules(drawing, flows, host):
+    """Rules of one host."""
+    return drawing.appliance_rules(flows, host, GROUPS, HOSTVARS, NETWORKS)
+
+
+def test_arrow_opens_its_port_to_its_sources_only(drawing):
+    """The firewall is nothing but the arrows."""
+    flows = [{"from": "app", "to": "db", "ports": [5432]}]
+    assert rules(drawing, flows, "db1") == [
+        {"name": "app to db", "protocol": "tcp", "ports": [5432], "sources": ["10.0.0.1/32", "10.0.0.2/32", "fd00::2/128"]}
+    ]
+    assert rules(drawing, flows, "web1") == []
+
+
+def test_arrow_within_one_host_opens_nothing(drawing):
+    """Loopback and unix sockets need no port."""
+    flows = [{"from": "gateway", "to": "app", "ports": [8443]}]
+    assert rules(drawing, flows, "web1") == []
+    assert rules(drawing, flows, "web2")[0]["sources"] == ["10.0.0.1/32"]
+
+
+def test_world_and_named_networks_are_sources(drawing):
+    """An arrow may start outside the inventory."""
+    flows = [{"from": "world", "to": "gateway", "ports": [443]}, {"from": "operators", "to": "all", "ports": [22]}]
+    assert [rule["sources"] for rule in rules(drawing, flows, "web1")] == [["world"], ["192.0.2.0/24"]]
+
+
+def test_clients_include_the_host_itself(drawing):
+    """A database on the app's own host is reached by the host's own address."""
+    flows = [{"from": "all", "to": "db", "ports": [5432]}]
+    assert "10.0.0.9/32" in drawing.appliance_clients(flows, 5432, "db1", GROUPS, HOSTVARS, NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("flow", "words"),
+    [
+        ({"from": "gatewy", "to": "app", "ports": [1]}, ["appliance_flows[0].from", "gatewy", "Did you mean gateway?"]),
+        ({"from": "app", "to": "operators", "ports": [1]}, ["appliance_flows[0].to", "operators"]),
+        ({"from": "app", "to": "db", "ports": [70000]}, ["appliance_flows[0].ports", "70000"]),
+        ({"from": "app", "to": "db"}, ["ports is missing"]),
+        ({"from": "app", "to": "db", "ports": [1], "proto": "udp"}, ["unknown key proto"]),
+        ({"from": "app", "to": "db", "ports": [1], "protocol": "sctp"}, ["protocol", "sctp"]),
+    ],
+)
+def test_wrong_arrow_is_refused_by_name(drawing, flow, words):
+    """The message must lead to the line of the inventory."""
+    with pytest.raises(AnsibleFilterError) as caught:
+        drawing.appliance_flows([flow], GROUPS, NETWORKS)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_host_known_by_name_only_is_refused(drawing):
+    """A firewall that depends on DNS fails when DNS does."""
+    with pytest.raises(AnsibleFilterError, match="appliance_addresses"):
+        drawing.appliance_addresses("x", {"x": {"ansible_host": "x.example.test"}})
+
+
+DEFAULTS = load_yaml(ROOT / "roles/django_app/defaults/main.yml")["django_app_defaults"]
+SPEC = load_yaml(ROOT / "roles/django_app/meta/argument_specs.yml")
+GOOD = {"source": {"path": "x"}, "domains": ["shop.example.test"]}
+
+
+def problems(drawing, apps, groups=None):
+    """What is said about apps, schema and rules together."""
+    resolved = drawing.appliance_apps_resolved(apps, DEFAULTS)
+    return drawing.appliance_contract_problems(resolved, SPEC) + drawing.appliance_app_problems(resolved, groups or {"app": ["a"], "db": ["b"], "cache": ["a"]})
+
+
+def test_small_app_is_complete(drawing):
+    """Two keys are enough for a project that follows Django's habits."""
+    assert problems(drawing, {"shop": GOOD}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("shop", {"domains": []}, "appliance_apps.shop.domains: missing"),
+        ("shop", {"domains": ["Shop.Example"]}, "is no host name"),
+        ("shop", {"sorce": {}}, "appliance_apps.shop.sorce: unknown key. Did you mean source?"),
+        ("shop", {"limits": {"body": 3}}, "appliance_apps.shop.limits.body: unknown key"),
+        ("shop", {"limits": {"body_mb": "many"}}, "appliance_apps.shop"),
+        ("shop", {"source": {}}, "appliance_apps.shop.source"),
+        ("shop", {"source": {"git": "ssh://x"}}, "appliance_apps.shop.source.version"),
+        ("postgres", {}, "name of a system account"),
+        ("My-Shop", {}, "lower-case letters"),
+        ("shop", {"redirects": ["shop.example.test"]}, "belongs to one app"),
+    ],
+)
+def test_wrong_app_is_refused_by_name(drawing, name, change, words):
+    """Each message names the variable and what to type."""
+    assert any(words in one for one in problems(drawing, {name: {**GOOD, **change}}))
+
+
+def test_uploads_on_two_app_hosts_are_refused(drawing):
+    """Half of the visitors would not see a picture."""
+    found = problems(drawing, {"shop": GOOD}, {"app": ["a", "b"], "db": ["c"]})
+    assert any("appliance_apps.shop.media" in one for one in found)
+
+
+def test_redis_without_a_cache_box_is_refused(drawing):
+    """Nothing would listen."""
+    found = problems(drawing, {"shop": {**GOOD, "redis": {"cache": True}}}, {"app": ["a"], "db": ["b"]})
+    assert any("appliance_apps.shop.redis" in one for one in found)
+
+
+def test_secrets_are_complete_and_fingerprints_do_not_tell_them(drawing):
+    """A host remembers that it was given a secret, not the secret."""
+    apps = drawing.appliance_apps_resolved({"shop": {**GOOD, "secrets": {"API_KEY": {"generate": 20}, "FIXED": {"value": "x"}}}}, DEFAULTS)
+    names = [one["name"] for one in drawing.appliance_secret_names(apps, True)]
+    assert {"ca_private_key", "redis_admin_password", "shop_database_password", "shop_secret_key", "shop_api_key"} <= set(names)
+    assert "shop_fixed" not in names
+    prints = drawing.appliance_fingerprints({"shop_secret_key": "hush"}, "web1")
+    assert "hush" not in str(prints)
+    assert prints != drawing.appliance_fingerprints({"shop_secret_key": "hush"}, "db1")
+
+
+def test_lost_secret_is_told(drawing, tmp_path):
+    """A second operator without the folder must not generate new ones."""
+    needed = [{"name": "a"}, {"name": "b"}, {"name": "c"}, {"name": "new"}]
+    (tmp_path / "b").write_text("x")
+    known = {"a": "1", "b": "2", "c": "3", "of an app long gone": "4"}
+    assert drawing.appliance_secrets_lost(known, needed, {"c": "given"}, str(tmp_path)) == ["a"]
+
+
+def test_database_url_survives_odd_characters(drawing):
+    """A password may hold anything."""
+    url = drawing.appliance_database_url(
+        {"host": "fd00::1", "port": 5432, "name": "n", "user": "u", "password": "p@/:?#%", "options": {"sslmode": "verify-full", "sslrootcert": ""}}
+    )
+    assert url == "postgres://u:p%40%2F%3A%3F%23%25@[fd00::1]:5432/n?sslmode=verify-full"
+
+
+@pytest.mark.parametrize(("requires", "fits"), [(">=3.11", True), (">=3.14", False), ("", True), (None, True)])
+def test_python_of_the_host_must_fit(drawing, requires, fits):
+    """pip would find out in the middle of a release."""
+    assert (drawing.appliance_python_problems({"shop": {"requires_python": requires}}, "3.13.5") == []) is fits
+
+
+def test_small_or_foreign_host_is_refused(drawing):
+    """Before anything is installed on it."""
+    facts = {"distribution": "Ubuntu", "distribution_major_version": "24", "memtotal_mb": 400, "mounts": [{"mount": "/", "size_available": 5 * 2**20}]}
+    found = " ".join(drawing.appliance_host_problems(facts, {"Debian": ["13"]}, 900, 2000))
+    assert "Ubuntu 24" in found
+    assert "appliance_minimum_memory_mb" in found
+    assert "appliance_minimum_disk_mb" in found
