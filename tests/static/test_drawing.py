@@ -30,7 +30,12 @@ def test_arrow_opens_its_port_to_its_sources_only(drawing):
     """The firewall is nothing but the arrows."""
     flows = [{"from": "app", "to": "db", "ports": [5432]}]
     assert rules(drawing, flows, "db1") == [
-        {"name": "app to db", "protocol": "tcp", "ports": [5432], "sources": ["10.0.0.1/32", "10.0.0.2/32", "fd00::2/128"]}
+        {
+            "name": "app to db",
+            "protocol": "tcp",
+            "ports": [5432],
+            "sources": ["10.0.0.1/32", "10.0.0.2/32", "fd00::2/128"],
+        }
     ]
     assert rules(drawing, flows, "web1") == []
 
@@ -86,7 +91,9 @@ GOOD = {"source": {"path": "x"}, "domains": ["shop.example.test"]}
 def problems(drawing, apps, groups=None):
     """What is said about apps, schema and rules together."""
     resolved = drawing.appliance_apps_resolved(apps, DEFAULTS)
-    return drawing.appliance_contract_problems(resolved, SPEC) + drawing.appliance_app_problems(resolved, groups or {"app": ["a"], "db": ["b"], "cache": ["a"]})
+    return drawing.appliance_contract_problems(resolved, SPEC) + drawing.appliance_app_problems(
+        resolved, groups or {"app": ["a"], "db": ["b"], "cache": ["a"]}
+    )
 
 
 def test_small_app_is_complete(drawing):
@@ -130,7 +137,13 @@ def test_secrets_are_complete_and_fingerprints_do_not_tell_them(drawing):
     """A host remembers that it was given a secret, not the secret."""
     apps = drawing.appliance_apps_resolved({"shop": {**GOOD, "secrets": {"API_KEY": {"generate": 20}, "FIXED": {"value": "x"}}}}, DEFAULTS)
     names = [one["name"] for one in drawing.appliance_secret_names(apps, True)]
-    assert {"ca_private_key", "redis_admin_password", "shop_database_password", "shop_secret_key", "shop_api_key"} <= set(names)
+    assert {
+        "ca_private_key",
+        "redis_admin_password",
+        "shop_database_password",
+        "shop_secret_key",
+        "shop_api_key",
+    } <= set(names)
     assert "shop_fixed" not in names
     prints = drawing.appliance_fingerprints({"shop_secret_key": "hush"}, "web1")
     assert "hush" not in str(prints)
@@ -148,7 +161,14 @@ def test_lost_secret_is_told(drawing, tmp_path):
 def test_database_url_survives_odd_characters(drawing):
     """A password may hold anything."""
     url = drawing.appliance_database_url(
-        {"host": "fd00::1", "port": 5432, "name": "n", "user": "u", "password": "p@/:?#%", "options": {"sslmode": "verify-full", "sslrootcert": ""}}
+        {
+            "host": "fd00::1",
+            "port": 5432,
+            "name": "n",
+            "user": "u",
+            "password": "p@/:?#%",
+            "options": {"sslmode": "verify-full", "sslrootcert": ""},
+        }
     )
     assert url == "postgres://u:p%40%2F%3A%3F%23%25@[fd00::1]:5432/n?sslmode=verify-full"
 
@@ -161,7 +181,12 @@ def test_python_of_the_host_must_fit(drawing, requires, fits):
 
 def test_small_or_foreign_host_is_refused(drawing):
     """Before anything is installed on it."""
-    facts = {"distribution": "Ubuntu", "distribution_major_version": "24", "memtotal_mb": 400, "mounts": [{"mount": "/", "size_available": 5 * 2**20}]}
+    facts = {
+        "distribution": "Ubuntu",
+        "distribution_major_version": "24",
+        "memtotal_mb": 400,
+        "mounts": [{"mount": "/", "size_available": 5 * 2**20}],
+    }
     found = " ".join(drawing.appliance_host_problems(facts, {"Debian": ["13"]}, 900, 2000))
     assert "Ubuntu 24" in found
     assert "appliance_minimum_memory_mb" in found

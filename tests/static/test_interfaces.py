@@ -62,6 +62,8 @@ def test_variables_carry_the_prefix_of_their_role(role):
 @pytest.mark.parametrize("role", [role for role in ROLES if role not in ("appliance", "verify")])
 def test_role_knows_no_group(role):
     """Groups are the drawing's; a role that reads them cannot be used in another drawing."""
-    files = [path for kind in ("tasks", "templates", "defaults", "vars", "handlers") for path in (ROOT / "roles" / role / kind).rglob("*.*")]
+    files = [
+        path for kind in ("tasks", "templates", "defaults", "vars", "handlers") for path in (ROOT / "roles" / role / kind).rglob("*.*")
+    ]
     guilty = [str(path.relative_to(ROOT)) for path in files if re.search(r"\b(groups|group_names|hostvars)\b\s*(\[|\.)", path.read_text())]
     assert not guilty

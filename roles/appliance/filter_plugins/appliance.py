@@ -27,10 +27,14 @@ DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0
 
 #: Accounts and units that Debian or the appliance itself uses; an app of that name would collide.
 RESERVED_NAMES = frozenset(
-    "root daemon bin sys sync games man lp mail news uucp proxy backup list irc nobody www_data adm tty disk"
-    " sudo audio video staff users input render kvm shadow utmp plugdev operator src sasl crontab cron dbus"
-    " messagebus polkitd sshd ssh ntp chrony nginx postgres postgresql redis memcached rsyslog systemd network"
-    " gunicorn uwsgi ansible admin appliance docker podman certbot acme world all".split()
+    # fmt: off
+    {"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list",
+     "irc", "nobody", "www_data", "adm", "tty", "disk", "sudo", "audio", "video", "staff", "users", "input",
+     "render", "kvm", "shadow", "utmp", "plugdev", "operator", "src", "sasl", "crontab", "cron", "dbus",
+     "messagebus", "polkitd", "sshd", "ssh", "ntp", "chrony", "nginx", "postgres", "postgresql", "redis",
+     "memcached", "rsyslog", "systemd", "network", "gunicorn", "uwsgi", "ansible", "admin", "appliance", "docker",
+     "podman", "certbot", "acme", "world", "all"}
+    # fmt: on
 )
 
 
@@ -71,9 +75,7 @@ def appliance_addresses(host, hostvars):
     if declared:
         wrong = [str(one) for one in declared if _address(one) is None]
         if wrong:
-            raise AnsibleFilterError(
-                f"appliance_addresses of host {host}: {', '.join(wrong)} is no IP address; type addresses only"
-            )
+            raise AnsibleFilterError(f"appliance_addresses of host {host}: {', '.join(wrong)} is no IP address; type addresses only")
         return [str(_address(one)) for one in declared]
     for candidate in (variables.get("ansible_host"), host):
         if candidate and _address(candidate):
@@ -94,9 +96,7 @@ def _network(text, where):
     try:
         return str(ipaddress.ip_network(str(text), strict=False))
     except ValueError:
-        raise AnsibleFilterError(
-            f"{where}: {text} is no network; type an address or a range such as 10.0.0.0/8"
-        ) from None
+        raise AnsibleFilterError(f"{where}: {text} is no network; type an address or a range such as 10.0.0.0/8") from None
 
 
 def _end(name, groups, networks, where):
@@ -129,9 +129,7 @@ def appliance_flows(flows, groups, networks):
             raise AnsibleFilterError(f"{where}: unknown key {', '.join(unknown)}; keys are from, to, ports, protocol, name")
         missing = [key for key in ("from", "to", "ports") if not flow.get(key)]
         if missing:
-            raise AnsibleFilterError(
-                f"{where}: {', '.join(missing)} is missing; type e.g. {{from: app, to: db, ports: [5432]}}"
-            )
+            raise AnsibleFilterError(f"{where}: {', '.join(missing)} is missing; type e.g. {{from: app, to: db, ports: [5432]}}")
         protocol = flow.get("protocol", "tcp")
         if protocol not in ("tcp", "udp"):
             raise AnsibleFilterError(f"{where}.protocol: {protocol} is neither tcp nor udp")
@@ -139,7 +137,14 @@ def appliance_flows(flows, groups, networks):
         for port in ports:
             if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
                 raise AnsibleFilterError(f"{where}.ports: {port} is no port; type numbers from 1 to 65535")
-        arrow = {"protocol": protocol, "ports": sorted(ports), "from_hosts": [], "from_networks": [], "from_world": False, "to_hosts": []}
+        arrow = {
+            "protocol": protocol,
+            "ports": sorted(ports),
+            "from_hosts": [],
+            "from_networks": [],
+            "from_world": False,
+            "to_hosts": [],
+        }
         for end in _as_list(flow["from"]):
             hosts, ranges, world = _end(end, groups, networks, f"{where}.from")
             arrow["from_hosts"] += hosts
@@ -150,7 +155,9 @@ def appliance_flows(flows, groups, networks):
             if ranges or world:
                 raise AnsibleFilterError(f"{where}.to: {end} is no box; an arrow ends at a group of the inventory")
             arrow["to_hosts"] += hosts
-        arrow["name"] = flow.get("name") or f"{' and '.join(map(str, _as_list(flow['from'])))} to {' and '.join(map(str, _as_list(flow['to'])))}"
+        arrow["name"] = (
+            flow.get("name") or f"{' and '.join(map(str, _as_list(flow['from'])))} to {' and '.join(map(str, _as_list(flow['to'])))}"
+        )
         arrows.append(arrow)
     return arrows
 
@@ -241,14 +248,20 @@ def appliance_app_problems(apps, groups):
         source = app.get("source") or {}
         kinds = [kind for kind in ("path", "git", "archive", "wheel") if source.get(kind)]
         if len(kinds) != 1:
-            problems.append(f"{where}.source: must have exactly one of path, git, archive, wheel; type e.g. source: {{path: ../../django_app}}")
+            problems.append(
+                f"{where}.source: must have exactly one of path, git, archive, wheel; type e.g. source: {{path: ../../django_app}}"
+            )
         elif kinds == ["git"] and not source.get("version"):
             problems.append(f"{where}.source.version: missing; type a tag, a branch or a commit of {source['git']}")
         redis = app.get("redis") or {}
         if (redis.get("cache") or redis.get("queue")) and not groups.get("cache"):
-            problems.append(f"{where}.redis: the app asks for Redis, but group cache has no host; add one, or set redis: {{cache: false, queue: false}}")
+            problems.append(
+                f"{where}.redis: the app asks for Redis, but group cache has no host; add one, or set redis: {{cache: false, queue: false}}"
+            )
         if not (app.get("database") or {}).get("external") and not groups.get("db"):
-            problems.append(f"{where}.database: group db has no host; add one, or name an existing server in database: {{external: {{host: …}}}}")
+            problems.append(
+                f"{where}.database: group db has no host; add one, or name an existing server in database: {{external: {{host: …}}}}"
+            )
         media = app.get("media") or {}
         if hosts_of_apps > 1 and media.get("root"):
             problems.append(
@@ -411,9 +424,7 @@ def appliance_sites(apps, local, origins, tls_dir="/etc/appliance/tls"):
 
 def appliance_fingerprints(values, host):
     """Tell secrets apart without telling them: name to the first 16 digits of a SHA-256 salted with the host's name."""
-    return {
-        name: hashlib.sha256(f"{host}\0{name}\0{value}".encode()).hexdigest()[:16] for name, value in sorted(values.items())
-    }
+    return {name: hashlib.sha256(f"{host}\0{name}\0{value}".encode()).hexdigest()[:16] for name, value in sorted(values.items())}
 
 
 def appliance_secrets_lost(known, needed, overrides, folder):
@@ -422,9 +433,7 @@ def appliance_secrets_lost(known, needed, overrides, folder):
     known: the host's fingerprints by name. needed: result of ``appliance_secret_names``.
     """
     return sorted(
-        one["name"]
-        for one in needed
-        if one["name"] in known and one["name"] not in overrides and not Path(folder, one["name"]).exists()
+        one["name"] for one in needed if one["name"] in known and one["name"] not in overrides and not Path(folder, one["name"]).exists()
     )
 
 
@@ -432,7 +441,9 @@ def _unknown_keys(value, options, where):
     for key, inner in value.items():
         if key not in options:
             close = difflib.get_close_matches(str(key), options, n=1)
-            yield f"{where}.{key}: unknown key." + (f" Did you mean {close[0]}?" if close else "") + f" Known: {', '.join(sorted(options))}"
+            yield (
+                f"{where}.{key}: unknown key." + (f" Did you mean {close[0]}?" if close else "") + f" Known: {', '.join(sorted(options))}"
+            )
         elif options[key].get("options") and isinstance(inner, dict):
             yield from _unknown_keys(inner, options[key]["options"], f"{where}.{key}")
         elif options[key].get("options") and isinstance(inner, list):

@@ -39,9 +39,7 @@ def _ec_private_key():
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 
 
 class LookupModule(LookupBase):
@@ -85,10 +83,7 @@ class LookupModule(LookupBase):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return
-            if how["kind"] == "ec_private_key":
-                text = _ec_private_key()
-            else:
-                text = _password(how["length"]) + "\n"
+            text = _ec_private_key() if how["kind"] == "ec_private_key" else _password(how["length"]) + "\n"
             data = text.encode()
             vault = getattr(self._loader, "_vault", None)
             if vault is not None and vault.secrets:
