@@ -1,0 +1,60 @@
+"""A run that is killed anywhere is repaired by the next one, and the one after that has nothing to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from conftest import ROOT, changes
+
+
+@pytest.fixture(scope="module")
+def site(raise_site, copy_of):
+    """Fresh machines for a monolith that we may change."""
+    return raise_site(copy_of("inventories/monolith", "killed"))
+
+
+def settled(site):
+    """Two runs: the first must succeed, the second must change nothing."""
+    site.play()
+    again = site.play()
+    assert set(changes(again).values()) == {0}, again.stdout[-4000:]
+
+
+def test_first_run_killed_at_five_moments(site):
+    """The moments fall into package installs, the firewall, the database and the app's release."""
+    for seconds in (8, 20, 35, 55, 80):
+        if not site.play_killed(seconds):
+            break
+    settled(site)
+    assert site.get("shop.example.test").status == 200
+
+
+def test_half_configured_package_is_repaired(site):
+    """dpkg leaves this behind when the power goes during an install."""
+    site.on("web1", "dpkg --unpack $(apt-get download -qq --print-uris logrotate >/dev/null; cd /tmp && apt-get download -qq logrotate && ls /tmp/logrotate_*.deb)")
+    assert "logrotate" in site.on("web1", "dpkg --audit")
+    settled(site)
+    assert "logrotate" not in site.on("web1", "dpkg --audit")
+
+
+def test_run_that_changes_a_requirement_and_a_template_killed_at_five_moments(site, tmp_path_factory):
+    """A release is built under the feet of the one that serves; the killed build must leave that one alone."""
+    project = tmp_path_factory.mktemp("changed") / "django_app"
+    import shutil
+
+    shutil.copytree(ROOT / "django_app", project)
+    apps = site.inventory / "group_vars/all/main.yml"
+    variables = yaml.safe_load(apps.read_text())
+    variables["appliance_apps"]["shop"]["source"]["path"] = str(project)
+    variables["appliance_apps"]["shop"]["requirements_extra"] = ["django-extensions==4.1"]
+    apps.write_text(yaml.safe_dump(variables))
+    template = next(path for path in project.rglob("base.html"))
+    template.write_text(re.sub(r"</body>", "<!-- changed --></body>", template.read_text()))
+    for seconds in (6, 12, 18, 26, 34):
+        if not site.play_killed(seconds):
+            break
+        assert site.get("shop.example.test").status == 200
+    settled(site)
+    assert "<!-- changed -->" in site.get("shop.example.test").text
