@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import changes
+from site_in_lab import changes
 
 
 def test_site_converges_behind_an_authenticating_proxy(raise_site, copy_of):

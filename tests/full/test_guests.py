@@ -6,7 +6,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, changes
+from site_in_lab import ROOT, changes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from conftest import ROOT, changes
+from site_in_lab import ROOT, changes
 
 
 @pytest.fixture(scope="module")

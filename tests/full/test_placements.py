@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import ROOT, changes
+from site_in_lab import ROOT, changes
 
 
 @pytest.mark.parametrize("name", ["single", "split"])

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import yaml
-from conftest import ROOT, changes
+from site_in_lab import ROOT, changes
 
 APP = {"source": {"path": f"{ROOT}/django_app"}, "domains": ["shop.example.test"]}
 

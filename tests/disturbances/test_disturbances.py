@@ -1,0 +1,78 @@
+"""The service comes back by itself, or says in time that it cannot."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+
+def main_pid(site, host, unit):
+    """The main process of a unit."""
+    text = site.on(host, f"systemctl show -P MainPID '{unit}'")
+    return int(re.findall(r"^(\d+)$", text, re.M)[-1])
+
+
+def app_unit(site):
+    """The instance of the app that runs."""
+    text = site.on("web1", "systemctl list-units --no-legend --plain 'shop@*.service' --state=active")
+    return re.search(r"shop@\S+\.service", text)[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "unit"),
+    [("web1", "nginx.service"), ("web1", "redis-server@cache.service"), ("db1", "postgresql@17-main.service"), ("web1", "app")],
+)
+def test_service_comes_back_after_kill_9(site, wait_for, host, unit):
+    """Debian's own units do not all restart."""
+    unit = app_unit(site) if unit == "app" else unit
+    before = main_pid(site, host, unit)
+    site.on(host, f"kill -9 {before}")
+    wait_for("/readyz", 30)
+    after = main_pid(site, host, unit)
+    assert after not in (0, before)
+    assert wait_for("/", 10) < 10
+
+
+def test_worker_comes_back_after_kill_9(site, wait_for):
+    """Gunicorn's master starts another."""
+    master = main_pid(site, "web1", app_unit(site))
+    site.on("web1", f"kill -9 $(pgrep -P {master} | head -1)")
+    assert wait_for("/", 10) < 10
+
+
+def test_database_cut_off_is_told_in_time_and_heals(site, get, wait_for):
+    """A page that needs the database must not hang; what does not need it stays."""
+    style = re.search(r'href="(/static/[^"]+\.css)"', get("/").text)[1]
+    site.lab("cut", "db1")
+    try:
+        for _ in range(6):  # each of the persistent connections learns it on its own
+            began = time.monotonic()
+            answer = get("/", timeout=15)
+            assert answer.status == 503
+            assert time.monotonic() - began < 5
+        assert get(style).status == 200
+        assert get("/healthz").status == 200
+    finally:
+        site.lab("restore", "db1")
+    assert wait_for("/", 10) < 10
+
+
+def test_pages_stay_while_redis_is_stopped(site, get):
+    """A cache makes things faster; it is not needed."""
+    site.on("web1", "systemctl stop redis-server@cache")
+    try:
+        assert [get("/").status for _ in range(4)] == [200] * 4
+    finally:
+        site.on("web1", "systemctl start redis-server@cache")
+
+
+def test_both_hosts_rebooted_at_once_come_back(site, wait_for):
+    """Within a minute, nothing failed, the firewall in place before any service."""
+    site.lab("reboot", "web1")
+    site.lab("reboot", "db1")
+    assert wait_for("/", 60) < 60
+    for host in ("web1", "db1"):
+        assert "0 loaded units" in site.on(host, "systemctl list-units --failed --plain")
+        assert "policy drop" in site.on(host, "nft list chain inet appliance input")

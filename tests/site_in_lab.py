@@ -1,0 +1,144 @@
+"""A whole site in the lab: raised from an inventory, broken, and looked at from outside."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
+
+
+class Answer:
+    """What an HTTP request brought: status, headers, text."""
+
+    def __init__(self, response):
+        self.status = response.status
+        self.headers = response.headers
+        self.text = response.read().decode(errors="replace")
+
+
+class Site:
+    """One inventory and its lab."""
+
+    def __init__(self, inventory, *, up=(), env=None):
+        self.inventory = Path(inventory)
+        self.name = self.inventory.name
+        self.overlay = ROOT / ".lab" / self.name / "inventory"
+        self.secrets = ROOT / ".secrets" / f"lab-{self.name}"
+        self.up_options = list(up)
+        self.env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {})}
+
+    def lab(self, verb, *args, check=True, timeout=600):
+        """Run a verb of the lab on this inventory."""
+        command = [sys.executable, "molecule/lab", verb, str(self.inventory), *args]
+        return subprocess.run(command, cwd=ROOT, env=self.env, text=True, capture_output=True, check=check, timeout=timeout)
+
+    def up(self):
+        """Raise fresh machines."""
+        self.down()
+        self.lab("up", *self.up_options)
+        return self
+
+    def down(self):
+        """Take the machines down, and forget the lab's secrets: fresh machines deserve fresh ones."""
+        self.lab("down")
+        shutil.rmtree(self.secrets, ignore_errors=True)
+
+    def command(self, playbook="site.yml", *args):
+        """The command line of a run."""
+        return ["ansible-playbook", "-i", str(self.inventory), "-i", str(self.overlay), playbook, *args]
+
+    def play(self, playbook="site.yml", *args, check=True, timeout=1500):
+        """Run a playbook to its end; with check, it must succeed."""
+        done = subprocess.run(
+            self.command(playbook, *args), cwd=ROOT, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout
+        )
+        if check:
+            assert done.returncode == 0, done.stdout[-6000:]
+        return done
+
+    def play_killed(self, seconds, playbook="site.yml", *args):
+        """Start a playbook and kill it, with all its children, after so many seconds; True if it was still running."""
+        process = subprocess.Popen(
+            self.command(playbook, *args), cwd=ROOT, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            process.wait(seconds)
+            return False
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return True
+
+    def on(self, host, command, check=True):
+        """Run a shell command on a host as root."""
+        done = subprocess.run(
+            ["ansible", "-i", str(self.inventory), "-i", str(self.overlay), host, "-b", "-m", "ansible.builtin.shell", "-a", command],
+            cwd=ROOT, env=self.env, text=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def variables(self, host):
+        """A host's inventory variables, the lab's on top."""
+        command = ["ansible-inventory", "-i", str(self.inventory), "-i", str(self.overlay), "--host", host]
+        return json.loads(subprocess.run(command, cwd=ROOT, env=self.env, text=True, capture_output=True, check=True).stdout)
+
+    def get(self, domain, path="/", timeout=10):
+        """Fetch a page through the front door, the certificate checked."""
+        port = next(iter(yaml.safe_load(one.read_text()) for one in (self.overlay / "host_vars").iterdir()))["appliance_public_port"]
+        context = ssl.create_default_context(cafile=str(self.secrets / "ca.crt"))
+
+        class Connection(urllib.request.HTTPSHandler):
+            def https_open(handler, request):  # noqa: N805
+                return handler.do_open(self._connection(port, context, domain), request)
+
+        opener = urllib.request.build_opener(Connection())
+        try:
+            return Answer(opener.open(f"https://{domain}:{port}{path}", timeout=timeout))
+        except urllib.error.HTTPError as error:
+            return Answer(error)
+
+    @staticmethod
+    def _connection(port, context, domain):
+        class ToTheForward(http.client.HTTPSConnection):
+            def connect(self):
+                plain = socket.create_connection(("127.0.0.1", port), self.timeout)
+                self.sock = context.wrap_socket(plain, server_hostname=domain)
+
+        def build(host, timeout=10, **_):
+            return ToTheForward(host, timeout=timeout, context=context)
+
+        return build
+
+    def wait_for(self, domain, path="/", seconds=60):
+        """Wait until a page answers 200; the seconds it took."""
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            try:
+                if self.get(domain, path, timeout=3).status == 200:
+                    return time.monotonic() - began
+            except OSError:
+                pass
+            time.sleep(0.3)
+        raise AssertionError(f"https://{domain}{path} did not answer 200 within {seconds} s")
+
+
+def changes(done):
+    """Host to number of changes, from a run's recap."""
+    return {host: int(changed) for host, _, changed, _, _ in RECAP.findall(done.stdout)}
