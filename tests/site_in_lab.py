@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -41,6 +42,7 @@ class Site:
         self.overlay = ROOT / ".lab" / self.name / "inventory"
         self.secrets = ROOT / ".secrets" / f"lab-{self.name}"
         self.up_options = list(up)
+        self._variables = {}
         self.env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {})}
 
     def lab(self, verb, *args, check=True, timeout=600):
@@ -66,7 +68,13 @@ class Site:
     def play(self, playbook="site.yml", *args, check=True, timeout=1500):
         """Run a playbook to its end; with check, it must succeed."""
         done = subprocess.run(
-            self.command(playbook, *args), cwd=ROOT, env=self.env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout
+            self.command(playbook, *args),
+            cwd=ROOT,
+            env=self.env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout,
         )
         if check:
             assert done.returncode == 0, done.stdout[-6000:]
@@ -75,7 +83,12 @@ class Site:
     def play_killed(self, seconds, playbook="site.yml", *args):
         """Start a playbook and kill it, with all its children, after so many seconds; True if it was still running."""
         process = subprocess.Popen(
-            self.command(playbook, *args), cwd=ROOT, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            self.command(playbook, *args),
+            cwd=ROOT,
+            env=self.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             process.wait(seconds)
@@ -85,17 +98,27 @@ class Site:
             process.wait()
             return True
 
-    def on(self, host, command, check=True):
-        """Run a shell command on a host as root."""
+    def on(self, host, command, check=True, input=""):
+        """Run a shell command on a host as root, by SSH; its standard output and error as one text."""
+        variables = self.variables(host)
+        ssh = ["ssh", *shlex.split(variables.get("ansible_ssh_common_args", "")), "-i", variables["ansible_ssh_private_key_file"]]
+        ssh += ["-p", str(variables.get("ansible_port", 22)), f"{variables['ansible_user']}@{variables.get('ansible_host', host)}"]
+        password = variables.get("ansible_become_password")
+        sudo = ["sudo", "-S", "-p", "''"] if password else ["sudo", "-n"]
         done = subprocess.run(
-            ["ansible", "-i", str(self.inventory), "-i", str(self.overlay), host, "-b", "-m", "ansible.builtin.shell", "-a", command],
-            cwd=ROOT, env=self.env, text=True, capture_output=True, timeout=120,
+            [*ssh, *sudo, "sh", "-c", shlex.quote(f"exec 2>&1; {command}")],
+            text=True, capture_output=True, timeout=120, input=f"{password}\n{input}" if password else input,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def variables(self, host):
         """A host's inventory variables, the lab's on top."""
+        if host not in self._variables:
+            self._variables[host] = self._read_variables(host)
+        return self._variables[host]
+
+    def _read_variables(self, host):
         command = ["ansible-inventory", "-i", str(self.inventory), "-i", str(self.overlay), "--host", host]
         return json.loads(subprocess.run(command, cwd=ROOT, env=self.env, text=True, capture_output=True, check=True).stdout)
 
@@ -105,7 +128,7 @@ class Site:
         context = ssl.create_default_context(cafile=str(self.secrets / "ca.crt"))
 
         class Connection(urllib.request.HTTPSHandler):
-            def https_open(handler, request):  # noqa: N805
+            def https_open(handler, request):
                 return handler.do_open(self._connection(port, context, domain), request)
 
         opener = urllib.request.build_opener(Connection())

@@ -36,7 +36,10 @@ def refused(site, variables):
         ({"appliance_apps": {"shop": {**APP, "domains": []}}}, ["appliance_apps.shop.domains: missing", "type e.g. domains:"]),
         ({"appliance_apps": {"shop": {**APP, "domain": ["x"]}}}, ["appliance_apps.shop.domain: unknown key", "Did you mean domains?"]),
         ({"appliance_apps": {"shop": {**APP, "source": {"path": "nowhere"}}}}, ["appliance_apps.shop.source.path", "nowhere"]),
-        ({"appliance_apps": {"shop": {**APP, "source": {"git": str(ROOT), "version": "no-such-ref"}}}}, ["appliance_apps.shop.source.version", "no-such-ref"]),
+        (
+            {"appliance_apps": {"shop": {**APP, "source": {"git": str(ROOT), "version": "no-such-ref"}}}},
+            ["appliance_apps.shop.source.version", "no-such-ref"],
+        ),
         ({"appliance_flows": [{"from": "gatewy", "to": "app", "ports": [22]}]}, ["appliance_flows[0].from", "Did you mean gateway?"]),
         ({"appliance_minimum_memory_mb": 10**9}, ["MB of memory and needs 1000000000"]),
         ({"appliance_minimum_disk_mb": 10**9}, ["MB free and needs 1000000000"]),
@@ -61,7 +64,9 @@ def test_app_that_needs_a_newer_python_is_refused(site, tmp_path):
 
 def test_foreign_distribution_is_refused(site):
     """It says which are supported."""
-    site.on("web1", "cp /etc/os-release /run/os-release && sed -i 's/^ID=.*/ID=ubuntu/; s/^NAME=.*/NAME=Ubuntu/; s/13/24/g' /etc/os-release")
+    site.on(
+        "web1", "cp /etc/os-release /run/os-release && sed -i 's/^ID=.*/ID=ubuntu/; s/^NAME=.*/NAME=Ubuntu/; s/13/24/g' /etc/os-release"
+    )
     try:
         assert "is not supported; reinstall the host with Debian" in refused(site, {})
     finally:
@@ -95,7 +100,9 @@ def test_second_operator_without_the_secrets_changes_nothing(site):
 def test_requirements_that_do_not_install_leave_the_release_serving(site):
     """pip's own words are shown, and visitors notice nothing."""
     file = site.inventory / "group_vars/all/zz_wrong.yml"
-    file.write_text(yaml.safe_dump({"appliance_apps": {"shop": {**APP, "redis": {"cache": True}, "requirements_extra": ["no-such-package-at-all==9"]}}}))
+    file.write_text(
+        yaml.safe_dump({"appliance_apps": {"shop": {**APP, "redis": {"cache": True}, "requirements_extra": ["no-such-package-at-all==9"]}}})
+    )
     try:
         done = site.play(check=False)
         assert done.returncode != 0

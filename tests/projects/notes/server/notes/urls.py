@@ -6,6 +6,7 @@ from django.db import connection
 from django.http import HttpResponse
 from django.templatetags.static import static
 from django.urls import path
+
 from notes.models import Note
 
 
