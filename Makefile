@@ -46,7 +46,7 @@ verify: venv ## Prove the appliance that is up in the lab
 	@ansible-playbook $(BOTH) playbooks/verify.yml
 
 diagram: venv ## Print the drawing as Mermaid
-	@$(VENV)/bin/python tests/tools/diagram.py $(INVENTORY)
+	@$(VENV)/bin/python docs/diagram.py $(INVENTORY)
 
 check: venv-test ## Static checks only, in under a minute
 	@tests/run check
