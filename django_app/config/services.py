@@ -1,0 +1,62 @@
+"""The services behind the site, each given by one URL: database, cache, mail."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from environ import Env
+
+# A database that is cut off must fail within five seconds, not hang: an open connection that gets no answer is
+# given up after tcp_user_timeout (or by keep-alive probes while it waits), a new one after connect_timeout.
+# Query options in DATABASE_URL win.
+DATABASE_PATIENCE = {
+    "connect_timeout": 2,
+    "tcp_user_timeout": 2000,
+    "keepalives_idle": 2,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+}
+
+
+def database(url: str) -> dict[str, Any]:
+    if not url.startswith(("postgres://", "postgresql://")):
+        raise ValueError("must start with postgres://")
+    # The library's own errors may quote the URL, and with it the password.
+    try:
+        config = Env.db_url_config(url)
+    except Exception:
+        raise ValueError("is not a valid database URL") from None
+    if not config["NAME"]:
+        raise ValueError("must name the database: postgres://user:password@host:5432/name")
+    return config | {
+        "OPTIONS": DATABASE_PATIENCE | config.get("OPTIONS", {}),
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def redis_cache(url: str) -> dict[str, Any]:
+    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": url,
+        "OPTIONS": {
+            # A cache that is away makes pages slower, never broken.
+            "IGNORE_EXCEPTIONS": True,
+            "SOCKET_CONNECT_TIMEOUT": 0.5,
+            "SOCKET_TIMEOUT": 0.5,
+        },
+    }
+
+
+# Each process for itself: good enough for one small site, and for tests.
+LOCAL_CACHE: dict[str, Any] = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+
+
+def mail(url: str) -> dict[str, Any]:
+    """Django's EMAIL_* settings."""
+    try:
+        config = Env.email_url_config(url)
+    except Exception:
+        raise ValueError("is not a valid mail URL, such as smtp+tls://user:password@host:587") from None
+    return {key: value for key, value in config.items() if key.startswith("EMAIL_")} | {"EMAIL_TIMEOUT": 10}
