@@ -1,0 +1,10 @@
+"""`python3 molecule/lab VERB …`"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from lab.cli import main
+
+sys.exit(main())
