@@ -75,7 +75,7 @@ DEPARTMENTS = [
         Kind("oven dish", 48, "32 × 22 × 7 cm", "From the cold straight into the heat.", "Fired at 1,260 degrees, so it forgives the step from fridge to oven.", "clay"),
     ]),
     Department("Table", "table", "Plates, bowls and cups for every day and for guests.",
-        "Each piece is thrown by hand; small differences are meant, and none will rock on the table.", [
+        "Each piece is made by hand; small differences are meant.", [
         Kind("dinner plate", 26, "27 cm", "A broad rim for the thumb, a flat floor for the knife.", "Heavy enough to keep food warm, slim enough to stack twelve in a cupboard.", "clay"),
         Kind("soup bowl", 24, "17 cm, 0.6 litre", "Deep, so that it stays hot.", "The lip turns out a little, which makes the last spoonful easy.", "clay"),
         Kind("coffee cup", 18, "8 cm, 0.25 litre", "Warm in both hands.", "The handle takes two fingers, the foot leaves no ring.", "clay"),
@@ -88,7 +88,7 @@ DEPARTMENTS = [
         Kind("tablecloth", 79, "250 × 150 cm", "Wide enough to fall properly.", "Woven in full width, so there is no seam to set a glass on.", "cloth"),
     ]),
     Department("Lighting", "lighting", "Lamps to read by, candlesticks, lanterns.",
-        "Wired for standard bulbs; flex, socket and switch can be replaced with a screwdriver.", [
+        "Nothing is glued: each part comes off, to be cleaned or replaced.", [
         Kind("desk lamp", 128, "48 cm high", "Light where the page is.", "Two joints with real springs hold it where you leave it.", "metal"),
         Kind("wall lamp", 96, "22 × 16 cm", "A warm pool of light in a corridor.", "The shade turns, to wash the wall or to read by.", "metal"),
         Kind("pendant lamp", 142, "34 cm across", "Hangs low over a table.", "Spun from one disc; the inside is white, the light is soft.", "metal"),
@@ -114,7 +114,7 @@ DEPARTMENTS = [
         Kind("desk pot", 22, "11 cm", "For brushes and scissors.", "Straight-sided and steady, with a cork under the foot.", "clay"),
     ]),
     Department("Garden", "garden", "Tools with long handles and long lives.",
-        "Forged in a small works that also takes old tools back for new edges.", [
+        "From a small works that also takes old pieces back and mends them.", [
         Kind("hand trowel", 29, "32 cm", "Cuts through roots rather than round them.", "One side is ground sharp, the other keeps the soil.", "metal"),
         Kind("hand fork", 29, "30 cm", "Loosens, lifts, does not bend.", "Three square tines, drawn out under the hammer.", "metal"),
         Kind("watering can", 84, "5 litres", "Balanced full and balanced empty.", "A long spout and a rose that points upwards, for rain and not for floods.", "metal"),
@@ -127,7 +127,7 @@ DEPARTMENTS = [
         Kind("kneeling pad", 34, "44 × 26 cm", "Saves knees and trousers.", "Filled with cork; the cover comes off for the wash.", "colour"),
     ]),
     Department("Textiles", "textiles", "Blankets, towels and cushions, woven narrow and well.",
-        "Woven on shuttle looms, with a selvedge that will not come undone.", [
+        "Made on old, slow looms that still make the strongest cloth.", [
         Kind("throw", 119, "180 × 130 cm", "For the sofa, and for whoever is on it.", "The fringe is twisted by hand and survives the washing machine.", "cloth"),
         Kind("cushion", 54, "50 × 50 cm", "Feathers inside, a hidden zip outside.", "Two sides, two patterns; turn it when the light changes.", "cloth"),
         Kind("bath towel", 46, "140 × 70 cm", "Dries you, then itself.", "A honeycomb weave that drinks water and needs little room.", "cloth"),
@@ -153,7 +153,7 @@ DEPARTMENTS = [
         Kind("storage basket", 38, "32 × 24 × 20 cm", "For toys, wool, newspapers.", "Folds flat when it has nothing to do.", "colour"),
     ]),
     Department("Travel", "travel", "Bags and small companions for the road.",
-        "Seams are sewn twice and can be opened for repair; we do the first one free of charge.", [
+        "Made to be repaired, and the first repair is free of charge.", [
         Kind("weekend bag", 189, "50 × 30 × 24 cm", "Two nights, one bag.", "Opens wide like a doctor's bag and fits under a train seat.", "colour"),
         Kind("rucksack", 164, "22 litres", "Straps that know about shoulders.", "A sleeve for a laptop, a pocket against the back for papers.", "colour"),
         Kind("wash bag", 48, "24 × 14 × 12 cm", "Stands up by itself, hangs on any hook.", "The lining wipes clean.", "colour"),

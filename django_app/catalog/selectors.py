@@ -18,7 +18,7 @@ DEFAULT_SORT = "name"
 
 
 def categories() -> QuerySet[Category]:
-    return Category.objects.annotate(product_count=Count("products"))
+    return Category.objects.annotate(product_count=Count("products")).order_by("position", "name")
 
 
 def products(*, category: Category | None = None, sort: str = DEFAULT_SORT) -> QuerySet[Product]:

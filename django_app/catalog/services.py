@@ -31,12 +31,12 @@ def add_photo(product: Product, *, upload: UploadedFile, caption: str, user: Use
     picture.thumbnail((PHOTO_EDGE_PIXELS, PHOTO_EDGE_PIXELS))
     data = BytesIO()
     picture.save(data, "JPEG", quality=85, optimize=True)
-    photo = Photo(product=product, uploaded_by=user, caption=caption)
-    photo.image.save("photo.jpg", ContentFile(data.getvalue()), save=False)
+    image = ContentFile(data.getvalue(), name="photo.jpg")
+    photo = Photo(product=product, uploaded_by=user, image=image, caption=caption)
     try:
         photo.save()
     except Exception:
-        photo.image.delete(save=False)
+        photo.image.delete(save=False)  # the file is written before the row
         raise
     logger.info("photo added: photo=%s product=%s", photo.pk, product.pk)
     return photo

@@ -28,11 +28,15 @@ class OneLineFormatter(logging.Formatter):
         return f"<{PRIORITIES.get(record.levelno, 6)}>{line}" if self._journald else line
 
     def formatException(self, exc_info: Any) -> str:
-        """The kind, message and innermost calls; no values of variables, which may be personal."""
+        """The kind, the message's first line and the innermost calls.
+
+        PostgreSQL puts the values of the row, which may be personal, into the second line.
+        """
         kind, error, trace = exc_info
+        message = (str(error).splitlines() or [""])[0]
         calls = traceback.extract_tb(trace)[-6:]
         path = " > ".join(f"{call.filename}:{call.lineno}:{call.name}" for call in calls)
-        return f"{kind.__module__}.{kind.__qualname__}: {error} [{path}]"
+        return f"{kind.__module__}.{kind.__qualname__}: {message} [{path}]"
 
 
 def configuration(level: str) -> dict[str, Any]:

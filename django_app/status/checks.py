@@ -5,7 +5,6 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 from uuid import uuid4
 
@@ -54,7 +53,7 @@ def gateway(request: HttpRequest) -> Box:
     return Box("Gateway", OK, facts)
 
 
-def application() -> Box:
+def application(request: HttpRequest) -> Box:
     return Box(
         "Application",
         OK,
@@ -62,10 +61,10 @@ def application() -> Box:
             "Release": settings.RELEASE,
             "Python": platform.python_version(),
             "Django": django.get_version(),
-            "Server": _server(),
+            "Server": _server(request),
             "Templates": settings.TEMPLATE_ENGINE,
             "Process": f"{os.getpid()} on {platform.node()}",
-            "Up since": STARTED_AT,
+            "Up since": f"{STARTED_AT:%Y-%m-%d %H:%M} UTC",
         },
     )
 
@@ -110,13 +109,10 @@ def unapplied_migrations() -> list[str]:
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
 
 
-def _server() -> str:
-    for package in ("gunicorn", "uwsgi"):
-        try:
-            return f"{package} {version(package)}"
-        except PackageNotFoundError:
-            continue
-    return "Django's development server"
+def _server(request: HttpRequest) -> str:
+    if "uwsgi.version" in request.META:
+        return f"uWSGI {request.META['uwsgi.version'].decode()}"
+    return request.META.get("SERVER_SOFTWARE", "unknown").replace("/", " ")
 
 
 def _timed(check: Callable[[], bool]) -> tuple[bool, float]:
