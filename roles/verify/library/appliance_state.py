@@ -1,0 +1,407 @@
+#!/usr/bin/python
+"""What a host of the appliance can tell about itself."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: appliance_state
+short_description: What a host of the appliance can tell about itself
+description:
+  - Runs all checks of a host that need no other host, at the same time. Nothing is changed.
+  - Returns C(rows) (check, ok, detail; ok is null for what is merely worth knowing), C(listeners) and C(addresses) of the
+    host, and its C(clock) beside C(asked_at), the control node's time when it asked.
+options:
+  boxes: {description: Which boxes of the drawing the host is, type: list, elements: str, required: true}
+  apps: {description: "The apps, as name, domains, redirects, health, redis", type: list, elements: dict, required: true}
+  address: {description: The host's own address, type: str, required: true}
+  certificates: {description: Names of the key pairs that the host needs, type: list, elements: str, required: true}
+  tls_dir: {description: Folder of the key pairs and of the appliance's authority, type: path, required: true}
+  certificate_days: {description: Days that a certificate must still be valid, type: int, required: true}
+  disk_percent: {description: Share of a file system that may be in use, type: int, required: true}
+  memory_percent: {description: Share of memory that must be available, type: int, required: true}
+  ignored_units: {description: Units that may have failed, type: list, elements: str, required: true}
+  asked_at: {description: The control node's time in seconds, type: float, required: true}
+author: Django Appliance
+"""
+
+EXAMPLES = r"""
+- appliance_state:
+    boxes: [db]
+    apps: []
+    address: 192.0.2.10
+    certificates: [postgresql]
+    tls_dir: /etc/appliance/tls
+    certificate_days: 30
+    disk_percent: 90
+    memory_percent: 5
+    ignored_units: []
+    asked_at: "{{ now().timestamp() }}"
+"""
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+COMMAND_SECONDS = 30
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: Run by the app's own manage.py, with its own settings: how it reaches its database, and what it has not migrated.
+ASK_APP = """
+import io, json
+from django.core.management import call_command
+from django.db import connection
+answer = {}
+try:
+    with connection.cursor() as cursor:
+        cursor.execute("select current_user, ssl, version from pg_stat_ssl where pid = pg_backend_pid()")
+        answer["user"], answer["tls"], answer["version"] = cursor.fetchone()
+    link = connection.connection
+    options = link.info.get_parameters() if hasattr(link.info, "get_parameters") else link.get_dsn_parameters()
+    answer["host"], answer["sslmode"] = options.get("host"), options.get("sslmode")
+    try:
+        call_command("migrate", "--check", stdout=io.StringIO())
+        answer["migrated"] = True
+    except SystemExit:
+        answer["migrated"] = False
+except Exception as error:
+    answer["error"] = f"{type(error).__name__}: {error}"
+print("\\nverify " + json.dumps(answer))
+"""
+
+ASK_DATABASE = """
+select format('PostgreSQL %s, %s of %s connections', current_setting('server_version'),
+  (select count(*) from pg_stat_activity where backend_type = 'client backend'), current_setting('max_connections'))
+"""
+
+
+def brief(text):
+    """The last line that says something: where tracebacks and tools put the reason."""
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "no output"
+
+
+def run(*command):
+    """A command's (code, output); what went wrong is in the output."""
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8"},
+        )
+    except FileNotFoundError:
+        return 127, f"{command[0]} is not installed"
+    except subprocess.TimeoutExpired:
+        return 124, f"{command[0]} gave no answer in {COMMAND_SECONDS} s"
+    return done.returncode, done.stdout if done.returncode == 0 else done.stdout + done.stderr
+
+
+def unix_socket(path, seconds):
+    """A connection to a unix socket; an error names the path."""
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(seconds)
+    try:
+        link.connect(path)
+    except OSError as error:
+        link.close()
+        raise type(error)(error.errno, error.strerror, path) from None
+    return link
+
+
+class UnixHTTPConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path, timeout):
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self):
+        self.sock = unix_socket(self.path, self.timeout)
+
+
+class DirectHTTPSConnection(http.client.HTTPSConnection):
+    """HTTPS to a given address, verified for the name of the site."""
+
+    def __init__(self, name, address, context, timeout):
+        super().__init__(name, 443, context=context, timeout=timeout)
+        self.address, self.name, self.tls = address, name, context
+
+    def connect(self):
+        plain = socket.create_connection((self.address, 443), self.timeout)
+        self.sock = self.tls.wrap_socket(plain, server_hostname=self.name)
+
+
+def listeners():
+    """Sockets that other hosts might reach: ``[{protocol, address, port, process}]``."""
+    code, output = run("ss", "-Hlntup")
+    if code:
+        raise OSError(brief(output))
+    return parse_listeners(output)
+
+
+def parse_listeners(text):
+    """Read what ss prints; loopback and link-local addresses are left out."""
+    found = []
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) < 6 or words[0] not in ("tcp", "udp"):
+            continue
+        address, _, port = words[4].rpartition(":")
+        address, _, device = address.partition("%")
+        address, device = address.strip("[]"), device.rstrip("]")
+        loopback = device == "lo" or address == "::1" or re.match(r"(::ffff:)?127\.", address)
+        if loopback or re.match(r"fe[89ab]|ff|22[4-9]\.|23\d\.", address):
+            continue
+        process = re.search(r'\(\("([^"]+)"', line)
+        found.append(
+            {"protocol": words[0], "address": address, "port": int(port), "process": process[1] if process else "kernel"}
+        )
+    return found
+
+
+def addresses():
+    """All addresses of the host that reach beyond its link."""
+    _, output = run("ip", "-j", "address", "show", "scope", "global")
+    return [one["local"] for link in json.loads(output) for one in link.get("addr_info", []) if "local" in one]
+
+
+class Checks:
+    """Each method yields rows: (check, ok, detail)."""
+
+    def __init__(self, params):
+        self.__dict__.update(params)
+
+    def all(self):
+        """The checks of this host's boxes, as (name, function without arguments)."""
+        yield "failed units", self.units
+        yield "disk", self.disk
+        yield "memory", self.memory
+        yield "clock", self.clock
+        yield "reboot", self.reboot
+        yield "firewall", self.firewall
+        yield "certificates", self.key_pairs
+        if "db" in self.boxes:
+            yield "database", self.database
+        for app in self.apps:
+            if "gateway" in self.boxes:
+                for number, domain in enumerate([*app["domains"], *app["redirects"]]):
+                    redirected = number >= len(app["domains"])
+                    yield f"https://{domain}", lambda app=app, domain=domain, redirected=redirected: self.site(app, domain, redirected)
+            if "app" in self.boxes:
+                yield f"{app['name']} on its socket", lambda app=app: self.app_socket(app)
+                yield f"{app['name']} database", lambda app=app: self.app_database(app)
+                if app["redis"]:
+                    yield f"{app['name']} redis", lambda app=app: self.app_redis(app)
+
+    def units(self):
+        _, output = run("systemctl", "list-units", "--failed", "--plain", "--no-legend", "--full")
+        failed = [line.split()[0] for line in output.splitlines() if line.strip()]
+        failed = [unit for unit in failed if unit not in self.ignored_units]
+        yield "failed units", not failed, ", ".join(failed) or "none"
+
+    def disk(self):
+        seen = {}
+        for path in ("/", "/var", "/srv", "/var/log", "/var/lib/postgresql", "/tmp"):  # noqa: S108
+            if os.path.isdir(path):
+                seen.setdefault(os.stat(path).st_dev, path)
+        details, fine = [], True
+        for path in seen.values():
+            room = os.statvfs(path)
+            used = 100 - 100 * room.f_bavail // room.f_blocks if room.f_blocks else 0
+            inodes = 100 - 100 * room.f_favail // room.f_files if room.f_files else 0
+            fine &= max(used, inodes) <= self.disk_percent
+            details.append(f"{path} {used} % used" + (f", {inodes} % of inodes" if inodes > used else ""))
+        yield "disk", fine, "; ".join(details)
+
+    def memory(self):
+        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        values = {words[0].rstrip(":"): int(words[1]) for words in lines}
+        share = 100 * values["MemAvailable"] // values["MemTotal"]
+        yield "memory", share >= self.memory_percent, f"{share} % of {values['MemTotal'] // 1024} MB available"
+
+    def clock(self):
+        """Chrony's word where it runs; the report compares with the control node anyway."""
+        _, output = run("systemctl", "show", "chrony", "-p", "LoadState,ActiveState,ConditionResult")
+        state = dict(line.partition("=")[::2] for line in output.splitlines())
+        if state.get("LoadState") != "loaded":
+            return
+        if state["ActiveState"] != "active":
+            # Where a container may not set its clock systemd skips the unit, and its host keeps the time.
+            if state["ConditionResult"] == "yes":
+                yield "clock", False, f"chrony is {state['ActiveState']}"
+            return
+        _, output = run("chronyc", "-c", "tracking")
+        words = output.strip().split(",")
+        if len(words) < 14:
+            yield "clock", False, f"chrony: {brief(output)}"
+            return
+        off = abs(float(words[4]))
+        yield "clock", words[13] == "Normal" and off < 1, f"chrony: {words[13].lower()}, {off * 1000:.1f} ms off"
+
+    def reboot(self):
+        if os.path.exists("/run/reboot-required"):
+            packages = Path("/run/reboot-required.pkgs")
+            reason = ", ".join(sorted(set(packages.read_text().split()))) if packages.exists() else "some package"
+            yield "reboot", None, f"pending, asked for by {reason}"
+
+    def firewall(self):
+        code, output = run("nft", "-j", "list", "chains")
+        if code:
+            yield "firewall", False, brief(output)
+            return
+        chains = [one["chain"] for one in json.loads(output)["nftables"] if "chain" in one]
+        drops = [one["table"] for one in chains if one.get("hook") == "input" and one.get("policy") == "drop"]
+        yield "firewall", bool(drops), f"table {drops[0]} drops what no rule accepts" if drops else "no chain drops input"
+
+    def key_pairs(self):
+        """Days left on every certificate, the authority's own included."""
+        left = {}
+        for name, path in [("ca", "ca.pem"), *((name, f"{name}/fullchain.pem") for name in self.certificates)]:
+            whole = Path(self.tls_dir, path)
+            code, output = run("openssl", "x509", "-noout", "-enddate", "-in", str(whole))
+            if code:
+                output = output if whole.exists() else f"{whole} is missing"
+                yield f"certificate {name}", False, brief(output)
+                continue
+            left[name] = int(ssl.cert_time_to_seconds(output.strip().partition("=")[2]) - time.time()) // 86400
+        if left:
+            fine = min(left.values()) >= self.certificate_days
+            yield "certificates", fine, ", ".join(f"{name} {days} days" for name, days in left.items())
+
+    def database(self):
+        code, output = run("runuser", "-u", "postgres", "--", "psql", "-XAtqc", ASK_DATABASE)
+        yield "database", code == 0, brief(output)
+
+    def site(self, app, domain, redirected):
+        """Through the front door, as a browser comes."""
+        context = ssl.create_default_context()
+        authority = Path(self.tls_dir, "ca.pem")
+        context.load_verify_locations(cadata=authority.read_text())
+        connection = DirectHTTPSConnection(domain, self.address, context, 10)
+        started = time.monotonic()
+        path = "/" if redirected else app["health"]["path"]
+        connection.request("GET", path, headers={"Host": domain, "User-Agent": "appliance-verify"})
+        answer = connection.getresponse()
+        target = answer.getheader("Location", "")
+        expires = ssl.cert_time_to_seconds(connection.sock.getpeercert()["notAfter"]) if connection.sock else None
+        answer.read()
+        said = f"{answer.status} {target}".strip()
+        fine = answer.status in (301, 308) if redirected else answer.status in app["health"]["status"]
+        detail = f"{said} from {path} in {(time.monotonic() - started) * 1000:.0f} ms"
+        if expires and expires - time.time() < self.certificate_days * 86400:
+            fine, detail = False, f"{detail}, but the certificate that is served expires in {int(expires - time.time()) // 86400} days"
+        yield f"https://{domain}", fine, detail
+
+    def app_socket(self, app):
+        connection = UnixHTTPConnection(f"/run/{app['name']}/{app['name']}.sock", 10)
+        started = time.monotonic()
+        headers = {"Host": app["domains"][0], "X-Forwarded-Proto": "https", "User-Agent": "appliance-verify"}
+        connection.request("GET", app["health"]["path"], headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        detail = f"{answer.status} from {app['health']['path']} in {(time.monotonic() - started) * 1000:.0f} ms"
+        yield f"{app['name']} on its socket", answer.status in app["health"]["status"], detail
+
+    def app_database(self, app):
+        """Asked of the app itself, since only its own settings tell how it reaches its database."""
+        name = app["name"]
+        code, output = run(f"{name}-manage", "shell", "-c", ASK_APP)
+        told = re.findall(r"^verify (\{.*\})$", output, re.MULTILINE)
+        answer = json.loads(told[-1]) if told else {"error": brief(output) if code else "manage.py shell said nothing"}
+        if "user" not in answer:
+            yield f"{name} database", False, brief(answer["error"])
+            yield f"{name} migrations", False, "not known without the database"
+            return
+        wanted = app["sslmode"]
+        fine = answer["tls"] and answer["sslmode"] == wanted
+        how = f"{answer['version']}, {answer['sslmode']}" if answer["tls"] else "without TLS"
+        detail = f"{answer['user']}@{answer['host']}, {how}" + ("" if fine else f", but it must be TLS with {wanted}")
+        yield f"{name} database", bool(fine), detail
+        migrated = answer.get("migrated")
+        words = {True: "all applied", False: f"some are not applied; see {name}-manage showmigrations"}
+        yield f"{name} migrations", bool(migrated), words.get(migrated) or brief(answer["error"])
+
+    def app_redis(self, app):
+        """With the very credentials in the app's environment, whatever the variable is called there."""
+        text = Path(f"/etc/appliance/apps/{app['name']}/environment").read_text()
+        urls = sorted(set(re.findall(r"""\b(?:unix|rediss?)://[^\s"']*:[^\s"']*@[^\s"']+""", text)))
+        if not urls:
+            yield f"{app['name']} redis", None, "no Redis URL in the app's environment, so it was not tried"
+        for url in urls:
+            parts = urlsplit(url)
+            where = parts.path if parts.scheme == "unix" else parts.netloc.rpartition("@")[2]
+            user, password = unquote(parts.username or ""), unquote(parts.password or "")
+            answer = self.ping(parts, user, password)
+            yield f"{app['name']} redis", answer == "+PONG", f"{answer.lstrip('+')} at {where} as {user}"
+
+    @staticmethod
+    def ping(parts, user, password):
+        """Sign in and send PING; the last thing Redis said."""
+        if parts.scheme == "unix":
+            link = unix_socket(parts.path, 5)
+        else:
+            link = socket.create_connection((parts.hostname, parts.port or 6379), 5)
+            if parts.scheme == "rediss":
+                context = ssl.create_default_context(cafile=parse_qs(parts.query).get("ssl_ca_certs", [None])[0])
+                link = context.wrap_socket(link, server_hostname=parts.hostname)
+        with link, link.makefile("rwb") as stream:
+            for words in (["AUTH", user, password], ["PING"]):
+                parcels = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
+                stream.write(b"*%d\r\n%s" % (len(words), parcels))
+                stream.flush()
+                answer = stream.readline().decode().strip()
+                if not answer.startswith("+"):
+                    break
+        return answer or "no answer"
+
+
+def rows_of(check):
+    """Rows of one check; one that breaks is a row as well."""
+    name, function = check
+    try:
+        return [{"check": row[0], "ok": row[1], "detail": row[2]} for row in function()]
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
+        reason = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else f"{type(error).__name__}: {error}"
+        return [{"check": name, "ok": False, "detail": brief(reason)}]
+
+
+def main():
+    """Run the module."""
+    text, number, names = {"type": "str", "required": True}, {"type": "int", "required": True}, {"type": "list", "required": True}
+    module = AnsibleModule(
+        argument_spec={
+            "boxes": {**names, "elements": "str"},
+            "apps": {**names, "elements": "dict"},
+            "address": text,
+            "certificates": {**names, "elements": "str"},
+            "tls_dir": {"type": "path", "required": True},
+            "certificate_days": number,
+            "disk_percent": number,
+            "memory_percent": number,
+            "ignored_units": {**names, "elements": "str"},
+            "asked_at": {"type": "float", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    found = {"listeners": listeners(), "addresses": addresses()}
+    checks = list(Checks(module.params).all())
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        found["rows"] = [row for rows in pool.map(rows_of, checks) for row in rows]
+    module.exit_json(changed=False, clock=time.time(), asked_at=module.params["asked_at"], **found)
+
+
+if __name__ == "__main__":
+    main()
