@@ -218,9 +218,10 @@ def status(lab, as_json):
     else:
         for key in ("name", "inventory", "overlay", "public_port", "suite", "sudo_password", "http_proxy", "operator", "outside", "services"):
             print(f"{key + ':':15}{facts[key]}")
-        print(f"\n{'host':20}{'power':7}{'network':9}{'ssh':6}addresses")
+        width = max(len(host["name"]) for host in hosts) + 2
+        print(f"\n{'host':{width}}{'power':7}{'network':9}{'ssh':6}addresses")
         for host in hosts:
-            print(f"{host['name']:20}{host['power']:7}{host['network']:9}{'yes' if host['ssh'] else 'no':6}{' '.join(host['addresses'])}")
+            print(f"{host['name']:{width}}{host['power']:7}{host['network']:9}{'yes' if host['ssh'] else 'no':6}{' '.join(host['addresses'])}")
     return 0 if facts["up"] else 1
 
 

@@ -1,7 +1,6 @@
 """One machine per host: its disk (an overlay over the base), its first configuration, its life under nspawn."""
 
 import os
-import shutil
 import signal
 import socket
 import time
@@ -9,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from . import network, units
-from .system import LabError, run, say
+from .system import LabError, remove_tree, run, say
 
 BOOT_SECONDS = 60
 REBOOT = signal.SIGRTMIN + 5            # what systemd as PID 1 takes for an orderly reboot
@@ -159,7 +158,7 @@ def known_hosts(top, host):
 
 def remove_leftovers(plan, host):
     """What nspawn leaves when it is killed itself."""
-    for folder in (Path("/run/systemd/nspawn/unix-export", host.machine),):
+    for kind in ("unix-export", "propagate"):
+        folder = Path("/run/systemd/nspawn", kind, host.machine)
         if folder.exists():
-            run("umount", "-l", folder, check=False)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)

@@ -77,7 +77,7 @@ def create(plan, relayed):
     for gateway in on_bridge:
         for source in plan.operator:
             if ipaddress.ip_address(source).version == gateway.version:
-                steps.append(f"route replace {gateway.network} dev {BRIDGE} src {source}")
+                steps += [f"route del {gateway.network} dev {BRIDGE}", f"route add {gateway.network} dev {BRIDGE} src {source}"]
     run("ip", "-n", lab, "-batch", "-", input="\n".join(steps) + "\n")
     inside(path(lab), set_router)
     for number, (name, addresses) in enumerate(plan.outside.items()):

@@ -7,12 +7,11 @@ import json
 import secrets
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 from . import image, machine
 from .inventory import short
-from .system import PROJECT, folder_own, run, write_own
+from .system import PROJECT, PYTHON, folder_own, run, write_own
 
 CONNECT = Path(__file__).with_name("connect.py")
 
@@ -58,7 +57,7 @@ def make_secrets(plan):
         part.with_name(part.name + ".pub").unlink()
     password = own / "sudo_password"
     if plan.sudo_password and not password.exists():
-        write_own(password, secrets.token_urlsafe(24), 0o600)
+        write_own(password, secrets.token_hex(16), 0o600)
     return key.with_name("id_ed25519.pub").read_text(), password.read_text() if plan.sudo_password else None
 
 
@@ -79,7 +78,7 @@ def write(plan, state, public_port, proxy_url):
 
 def variables(plan, state, host, public_port, proxy_url):
     own = folder(plan.name)
-    proxy_command = shlex.join([sys.executable, "-IS", str(CONNECT), str(state / "relay.sock")]) + " %h %p"
+    proxy_command = shlex.join([PYTHON, "-IS", str(CONNECT), str(state / "relay.sock")]) + " %h %p"
     options = [
         f"ProxyCommand={proxy_command}", "ProxyUseFdpass=yes", f"UserKnownHostsFile={own / 'known_hosts'}",
         "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes",

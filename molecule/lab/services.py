@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import image, network, units
 from .inventory import is_address
-from .system import invoker
+from .system import PYTHON, invoker
 
 RESOLVER, RELAY, PROXY = "@resolver", "@relay", "@proxy"
 PROXY_NAME, PROXY_PORT = "proxy.lab.test", 3128
@@ -81,20 +81,20 @@ def write_proxy(state, plan, source_names):
     password = state / "proxy_password"
     if not password.exists():
         password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(18))
+        password.write_text(secrets.token_hex(16))
     (state / "proxy_hosts").write_text("".join(f"{address}\t{name}\n" for name, address in source_names.items()))
     config = state / "tinyproxy.conf"
     config.touch(mode=0o600)
     config.write_text(
         f"Port {PROXY_PORT}\nListen {proxy_address(plan)}\nTimeout 120\nMaxClients 100\nLogLevel Notice\n"
-        f"BasicAuth lab {password.read_text()}\nDisableViaHeader Yes\nConnectPort 443\n")
+        f"BasicAuth lab {password.read_text()}\nDisableViaHeader Yes\nUser nobody\nGroup nogroup\nConnectPort 443\n")
 
 
 def start(state, plan):
     where = f"--net={network.path(network.namespace(plan.name))}"
     commands = {
         RESOLVER: ["nsenter", where, shutil.which("dnsmasq"), "--keep-in-foreground", f"--conf-file={state}/dnsmasq.conf"],
-        RELAY: [shutil.which("python3"), "-I", str(Path(__file__).with_name("relay.py")), state / "relay.json"],
+        RELAY: [PYTHON, "-I", str(Path(__file__).with_name("relay.py")), state / "relay.json"],
     }
     if plan.http_proxy:
         commands[PROXY] = ["nsenter", where, "unshare", "--mount", "/bin/sh", "-c",

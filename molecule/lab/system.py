@@ -9,6 +9,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 STATE = Path("/var/lib/django-appliance-lab")
 CACHE = Path("/var/cache/django-appliance-lab")
+# For small programs of the standard library; a virtualenv may lie where another user cannot run it.
+PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 
 
 class LabError(Exception):
