@@ -13,7 +13,9 @@ PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERR
 
 class RequestIdFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = current_request_id()
+        # Django logs some answers when the request has left the middleware already; then it hands the request over.
+        request = getattr(record, "request", None)
+        record.request_id = getattr(request, "id", None) or current_request_id()
         return True
 
 

@@ -14,6 +14,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request_id = choose_request_id(request.headers.get("X-Request-ID", ""))
+        request.id = request_id
         token = enter_request(request_id)
         try:
             response = self.get_response(request)
