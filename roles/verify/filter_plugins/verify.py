@@ -174,12 +174,12 @@ def verify_port_rows(host, arrows, states, idle_ports, tries):
     for port, here in by_port.items():
         name = f"port {port[1]}/{port[0]}"
         problems = _problems(here, idle, process)
-        if state and port not in process and not problems:
+        opened, shut = ([one for one in here if (one["answer"] == "open") is way] for way in (True, False))
+        if state and port not in process and not problems and not opened:
             if port in idle:
                 rows.append(_row(host, name, None, "drawn, but nothing in this inventory asks for it"))
                 continue
             problems = ["nothing listens, though an arrow is drawn"]
-        opened, shut = ([one for one in here if (one["answer"] == "open") is way] for way in (True, False))
         said = [process.get(port), opened and f"open from {_sources(opened)}", shut and f"shut from {_sources(shut)}"]
         said = "; ".join(filter(None, said)) if here else "there is nobody to try it from"
         rows.append(_row(host, name, not problems, "; ".join(problems) or said))

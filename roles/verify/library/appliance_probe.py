@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.appliance_sockets import attempts
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 module: appliance_probe
 short_description: Try other hosts' ports from this host
@@ -24,9 +27,6 @@ EXAMPLES = r"""
     targets: [{address: 192.0.2.10, port: 443, protocol: tcp, seconds: 2}]
     asked_at: "{{ now().timestamp() }}"
 """
-
-from ansible.module_utils.appliance_sockets import attempts
-from ansible.module_utils.basic import AnsibleModule
 
 
 def main():

@@ -3,6 +3,20 @@
 
 from __future__ import annotations
 
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 module: appliance_state
 short_description: What a host of the appliance can tell about itself
@@ -37,20 +51,6 @@ EXAMPLES = r"""
     ignored_units: []
     asked_at: "{{ now().timestamp() }}"
 """
-
-import http.client
-import json
-import os
-import re
-import socket
-import ssl
-import subprocess
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
-
-from ansible.module_utils.basic import AnsibleModule
 
 COMMAND_SECONDS = 30
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -166,9 +166,7 @@ def parse_listeners(text):
         if loopback or re.match(r"fe[89ab]|ff|22[4-9]\.|23\d\.", address):
             continue
         process = re.search(r'\(\("([^"]+)"', line)
-        found.append(
-            {"protocol": words[0], "address": address, "port": int(port), "process": process[1] if process else "kernel"}
-        )
+        found.append({"protocol": words[0], "address": address, "port": int(port), "process": process[1] if process else "kernel"})
     return found
 
 
@@ -373,7 +371,7 @@ def rows_of(check):
     name, function = check
     try:
         return [{"check": row[0], "ok": row[1], "detail": row[2]} for row in function()]
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
+    except Exception as error:  # whatever it is, the other checks go on
         reason = f"{error.filename}: {error.strerror}" if getattr(error, "filename", None) else f"{type(error).__name__}: {error}"
         return [{"check": name, "ok": False, "detail": brief(reason)}]
 
