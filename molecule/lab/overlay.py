@@ -82,8 +82,6 @@ def variables(plan, state, host, public_port, proxy_url):
     options = [
         f"ProxyCommand={proxy_command}", "ProxyUseFdpass=yes", f"UserKnownHostsFile={own / 'known_hosts'}",
         "GlobalKnownHostsFile=/dev/null", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes",
-        # Another lab may well have a host of the same address.
-        f"ControlPath={ssh_masters(plan.name)}/%C",
     ]
     values = {
         "ansible_connection": "ssh",
@@ -92,6 +90,9 @@ def variables(plan, state, host, public_port, proxy_url):
         "ansible_ssh_private_key_file": str(own / "id_ed25519"),
         "ansible_ssh_common_args": " ".join(shlex.join(["-o", option]) for option in options),
         "ansible_ssh_extra_args": "",
+        # Another lab may well have a host of the same address. Not among the arguments above: there it could not be overruled,
+        # and the firewall's guard needs connections of its own.
+        "ansible_control_path_dir": str(ssh_masters(plan.name)),
         "ansible_become": True,
         "ansible_become_method": "sudo",
         "ansible_become_user": "root",
