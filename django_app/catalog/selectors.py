@@ -31,7 +31,6 @@ def products(*, category: Category | None = None, sort: str = DEFAULT_SORT) -> Q
 
 def search(query: str) -> QuerySet[Product]:
     """Words, "quoted phrases", or, -without; and the beginning of a name while somebody is still typing it."""
-    query = query.replace("\x00", "")
     websearch = SearchQuery(query, search_type="websearch", config="english")
     return (
         products()

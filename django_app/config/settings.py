@@ -15,7 +15,7 @@ ALLOWED_HOSTS = environment.required("ALLOWED_HOSTS", env.host_names, fallback=[
 CSRF_TRUSTED_ORIGINS = environment.required("CSRF_TRUSTED_ORIGINS", env.names, fallback=[])
 STATIC_ROOT = environment.required("STATIC_ROOT", env.absolute_path)
 MEDIA_ROOT = environment.required("MEDIA_ROOT", env.absolute_path)
-RELEASE = environment.optional("RELEASE", "unknown")
+RELEASE = environment.optional("RELEASE") or environment.optional("APPLIANCE_RELEASE", "unknown")
 DEBUG = environment.optional("DEBUG", False, env.boolean)
 TEMPLATE_ENGINE = environment.optional("TEMPLATE_ENGINE", "django", env.one_of(*templating.ENGINES))
 LOG_LEVEL = environment.optional("LOG_LEVEL", "INFO", env.one_of("DEBUG", "INFO", "WARNING", "ERROR"))
@@ -59,7 +59,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "core.middleware.RequestIdMiddleware",
-    "core.middleware.DatabaseAwayMiddleware",
+    "core.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",

@@ -1,12 +1,8 @@
 """Telling "the database is away" from "the query is wrong"."""
 
-import logging
-
-from django.db import Error, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-
-logger = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = 5
 
@@ -23,10 +19,7 @@ def is_database_away(error: BaseException | None) -> bool:
     return sqlstate is None or sqlstate in _AWAY_CODES or sqlstate.startswith(_AWAY_CLASSES)
 
 
-def database_away_response(request: HttpRequest, error: Error) -> HttpResponse:
-    # The first line of the driver's text says what happened; it holds neither password nor data.
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    logger.error("database away, answered 503: %s %s: %s", request.method, request.path, reason)
+def database_away_response(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
         response: HttpResponse = JsonResponse({"detail": "The database is away. Please try again."}, status=503)
     else:

@@ -1,12 +1,12 @@
 """A database that is away is a passing state: 503, in time, and back by itself."""
 
+import http.client
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
-import urllib.request
 
 import psycopg
 import pytest
@@ -82,11 +82,23 @@ def test_503_shows_a_page_of_the_site_and_no_trace(refused):
     assert "127.0.0.1" not in text
 
 
-def test_outage_is_logged_in_single_lines_without_the_password(refused):
-    lines = [line for line in refused[1].splitlines() if "database away" in line]
-    assert len(lines) == len(NEEDS_DATABASE) - 1  # /readyz tells its caller instead
+def test_outage_is_one_log_line_a_page_without_the_password(refused):
+    """Many pages fail in an outage; the journal must stay readable, and closed."""
+    lines = refused[1].splitlines()
+    assert len(lines) == len(NEEDS_DATABASE) + 1  # the other is the 404
+    assert sum("OperationalError: connection" in line for line in lines) == len(NEEDS_DATABASE) - 1  # not /readyz
     assert "hidden-word" not in refused[1]
-    assert "Traceback" not in refused[1]
+
+
+def test_fault_in_middleware_counts_too(new_client, monkeypatch):
+    """The session is saved after the view, outside of it."""
+
+    def fail(*arguments):
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr("django.contrib.sessions.middleware.SessionMiddleware.process_response", fail)
+    answer = new_client(raise_request_exception=False).get("/healthz")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
 def test_silent_database_is_given_up_within_five_seconds():
@@ -101,9 +113,14 @@ def test_silent_database_is_given_up_within_five_seconds():
 def test_restarted_database_is_found_again(live_server, product):
     """Every kept connection is dead after a restart; no visitor may notice."""
 
+    # One HTTP connection is one thread of the server, and with that one database connection.
+    visitor = http.client.HTTPConnection(*live_server.url.removeprefix("http://").split(":"), timeout=10)
+
     def get(path):
-        request = urllib.request.Request(f"{live_server.url}{path}", headers={"X-Forwarded-Proto": "https"})
-        return urllib.request.urlopen(request, timeout=10).status
+        visitor.request("GET", path, headers={"X-Forwarded-Proto": "https"})
+        answer = visitor.getresponse()
+        answer.read()
+        return answer.status
 
     assert get("/catalog/") == 200
     with connection.cursor() as cursor:
@@ -111,8 +128,10 @@ def test_restarted_database_is_found_again(live_server, product):
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+        assert cursor.fetchone()[0] >= 1
     time.sleep(0.2)
     assert get("/catalog/") == 200
+    visitor.close()
 
 
 def wrapped(kind, cause):

@@ -30,6 +30,16 @@ def test_plain_http_is_sent_to_https(client):
     assert (answer.status_code, answer.headers["Location"]) == (301, "https://shop.example.test/catalog/")
 
 
+@pytest.mark.parametrize("path", ["/", "/admin/login/", "/no-such-page", "/api/", "/api/docs/"])
+def test_answer_states_the_content_security_policy(client, db, path):
+    assert "default-src 'self'" in client.get(path).headers["Content-Security-Policy"]
+
+
+def test_files_at_fixed_addresses(client):
+    assert "Disallow: /account/" in client.get("/robots.txt").text
+    assert client.get("/favicon.ico").headers["Location"].startswith("/static/img/favicon.")
+
+
 @pytest.mark.parametrize(
     "path", ["/", "/catalog/", "/products/oak-serving-tray/", "/search/?q=oak", "/account/login/", "/api/docs/"]
 )
