@@ -2,6 +2,7 @@ from io import BytesIO
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from PIL import Image
 
 from catalog.models import Photo
@@ -35,13 +36,13 @@ def test_photo_is_kept_and_shown(signed_in, product, name, kind):
 def test_photo_is_drawn_anew_without_hidden_data(signed_in, product, tmp_path):
     exif = Image.Exif()
     exif[0x010F] = "Camera of Ada"
-    upload = picture("a.jpg", "JPEG", exif=exif)
+    upload = picture("ada-at-home.jpg", "JPEG", exif=exif)
     assert b"Camera of Ada" in upload.read()
     upload.seek(0)
     signed_in.post(PATH, {"image": upload, "caption": "Tray"})
     (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert b"Camera of Ada" not in file.read_bytes()
-    assert "a.jpg" not in file.name
+    assert "ada-at-home" not in file.name
 
 
 def test_large_photo_is_made_smaller(signed_in, product):
@@ -83,12 +84,18 @@ def test_deleted_photo_leaves_no_file(signed_in, product, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_photo_that_cannot_be_saved_leaves_no_file(new_client, make_user, product, tmp_path, monkeypatch):
-    def fail(*args, **kwargs):
-        raise RuntimeError
+def test_photo_that_cannot_be_saved_leaves_no_file(new_client, make_user, product, tmp_path):
+    seen = []
+
+    def fail(execute, sql, *arguments):
+        if sql.startswith('INSERT INTO "catalog_photo"'):
+            seen.extend(path for path in tmp_path.rglob("*") if path.is_file())
+            raise RuntimeError
+        return execute(sql, *arguments)
 
     client = new_client(raise_request_exception=False)
     client.force_login(make_user())
-    monkeypatch.setattr("django.db.models.sql.compiler.SQLInsertCompiler.execute_sql", fail)
-    assert client.post(PATH, {"image": picture(), "caption": "Tray"}).status_code == 500
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    with connection.execute_wrapper(fail):
+        assert client.post(PATH, {"image": picture(), "caption": "Tray"}).status_code == 500
+    assert len(seen) == 1
+    assert not seen[0].exists()
