@@ -58,7 +58,7 @@ def django_app_problems(app, name):
             problems.append(f"{where}.source.{kind}: this kind of source {LATER} Use path or git.")
     for key in ("workers", "timers"):
         if app[key]:
-            problems.append(f"{where}.{key}: {LATER} Remove it.".replace(": is", ": this"))
+            problems.append(f"{where}.{key}: this {LATER} Remove it.")
     if not app["domains"]:
         problems.append(f"{where}.domains: missing; type e.g. domains: [shop.example.org]")
     for key in ("env", "secrets"):
@@ -85,8 +85,6 @@ def django_app_problems(app, name):
         if bool(file.get("template")) == (file.get("content") is not None):
             problems.append(f"{where}.files[{number}]: give either template or content")
     inside = {
-        "project": [app["project"]],
-        "requirements": app["requirements"],
         "shared": app["shared"],
         "static.root": [app["static"].get("root") or "x"],
         "media.root": [app["media"].get("root") or "x"],
@@ -94,12 +92,16 @@ def django_app_problems(app, name):
         "pages[].root": [page["root"] for page in app["pages"]],
     }
     for key, paths in inside.items():
-        for path in paths:
-            if _outside(path) and key != "requirements":
-                problems.append(f"{where}.{key}: {path} leaves the project; type a path relative to manage.py's folder")
-    for path in app["requirements"]:
-        if _outside(posixpath.join(app["project"], path)):
-            problems.append(f"{where}.requirements: {path} leaves the source; type a path relative to manage.py's folder")
+        problems += [f"{where}.{key}: {path} leaves the project; type a path relative to manage.py's folder" for path in paths if _outside(path)]
+    if _outside(app["project"]):
+        problems.append(f"{where}.project: {app['project']} leaves the source; type manage.py's folder, relative to the source")
+    else:
+        # Requirements may lie beside the project, but not outside the source.
+        problems += [
+            f"{where}.requirements: {path} leaves the source; type a path relative to manage.py's folder"
+            for path in app["requirements"]
+            if _outside(posixpath.join(app["project"], path))
+        ]
     return problems
 
 

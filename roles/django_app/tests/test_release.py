@@ -1,0 +1,111 @@
+"""What of the release tool can be proven without a host."""
+
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[1] / "files/appliance/release"
+
+
+@pytest.fixture(scope="session")
+def release():
+    loader = importlib.machinery.SourceFileLoader("release", str(TOOL))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("release", loader))
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A STATIC_ROOT and the folder nginx serves."""
+    source, target = tmp_path / "static", tmp_path / "public"
+    source.mkdir()
+    (source / "css").mkdir()
+    (source / "css/a.css").write_text("body{color:red}\n" * 200)
+    (source / "tiny.txt").write_text("x")
+    return source, target
+
+
+def me():
+    return os.getuid(), os.getgid()
+
+
+def files(target):
+    return sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+
+
+def test_files_are_published_with_compressed_siblings(release, tree):
+    source, target = tree
+    release.publish(source, target, (), me())
+    assert {"css/a.css", "css/a.css.gz", "tiny.txt"} <= set(files(target))
+    assert "tiny.txt.gz" not in files(target)
+    assert os.path.samefile(source / "css/a.css", target / "css/a.css")
+
+
+def test_an_unchanged_file_keeps_its_inode(release, tree, tmp_path):
+    """Another inode would be another ETag, and every browser would load it again."""
+    source, target = tree
+    release.publish(source, target, (), me())
+    before = (target / "css/a.css").stat().st_ino
+    again = tmp_path / "next"
+    (again / "css").mkdir(parents=True)
+    (again / "css/a.css").write_text((source / "css/a.css").read_text())
+    release.publish(again, target, (), me())
+    assert (target / "css/a.css").stat().st_ino == before
+    assert os.path.samefile(again / "css/a.css.gz", target / "css/a.css.gz")
+
+
+def test_a_changed_file_never_keeps_an_old_sibling(release, tree):
+    """nginx would serve the old text to every client that takes gzip."""
+    source, target = tree
+    release.publish(source, target, (), me())
+    for path in (source / "css").iterdir():
+        path.unlink()
+    (source / "css/a.css").write_text("p{}")
+    release.publish(source, target, (), me())
+    assert files(target) == ["css/a.css", "tiny.txt"]
+    assert (target / "css/a.css").read_text() == "p{}"
+
+
+def test_files_of_kept_releases_stay_and_others_go(release, tree):
+    source, target = tree
+    release.publish(source, target, (), me())
+    (source / "tiny.txt").unlink()
+    (source / "css/a.css").unlink()
+    (source / "css/b.css").write_text("b")
+    release.publish(source, target, {Path("css/a.css")}, me())
+    assert "css/a.css" in files(target) and "css/b.css" in files(target)
+    assert "tiny.txt" not in files(target)
+
+
+def test_links_are_not_published(release, tree):
+    """Whoever may write a link into STATIC_ROOT could otherwise publish any file."""
+    source, target = tree
+    (source / "passwd").symlink_to("/etc/passwd")
+    release.publish(source, target, (), me())
+    assert "passwd" not in files(target)
+
+
+@pytest.mark.parametrize("value", ['a$b "q" \\ # %n', "two\nlines", "`id`", "", " lead and trail ", "ü\t'x'", "a\\nb", "$$"])
+def test_values_survive_quoting(release, value):
+    """Within double quotes systemd takes a backslash away before the same characters as a shell does."""
+    line = release.quote_environment("X", value)
+    shown = subprocess.run(["sh", "-c", f'{line}printf "%s" "$X"'], capture_output=True, text=True, check=True).stdout
+    assert shown == value
+
+
+@pytest.mark.parametrize(("name", "value"), [("A B", "x"), ("X", "a\0b")])
+def test_what_no_environment_carries_is_refused(release, name, value):
+    with pytest.raises(release.Failure):
+        release.quote_environment(name, value)
+
+
+def test_secrets_are_blacked_out(release):
+    environment = {"KEY": "s3cret-key", "DATABASE_URL": "postgres://u:p%40ssword@h/d", "PLAIN": "visible"}
+    secrets = release.secret_texts(environment, ["KEY"], {"TOKEN": "file-secret\n"})
+    text = release.redact("s3cret-key p%40ssword p@ssword file-secret visible", secrets)
+    assert text == "******** ******** ******** ******** visible"
