@@ -8,15 +8,16 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import image, inventory, machine, network, overlay, services, units
 from .inventory import Plan
-from .system import STATE, LabError, install_missing, invoker, mounts_below, remove_tree, run, say
+from .system import STATE, LabError, held, install_missing, invoker, mounts_below, remove_tree, run, say, unmount
 
 PUBLIC_PORT = 8443
 MEMORY_DISK_MB = 6000
+LOCK_SECONDS = 3
 
 
 class Lab:
@@ -48,20 +49,27 @@ class Lab:
     @contextmanager
     def lock(self):
         """Held by one run at a time. The lock is the folder, which `down` removes: so look whether it still is the one."""
+        patience = time.monotonic() + LOCK_SECONDS
         while True:
             self.state.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.state, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self.state.exists() and os.fstat(descriptor).st_ino == self.state.stat().st_ino:
+                    break
             except BlockingIOError:
-                os.close(descriptor)
-                raise LabError(f"another run is busy with lab {self.name}") from None
-            if self.state.exists() and os.fstat(descriptor).st_ino == self.state.stat().st_ino:
-                break
+                if time.monotonic() > patience:
+                    raise LabError(f"another run is busy with lab {self.name}") from None
+                time.sleep(0.1)
             os.close(descriptor)
+        held.add(descriptor)
         try:
             yield
         finally:
+            held.remove(descriptor)
+            for folder in (self.state, STATE):
+                with suppress(OSError):                 # it has something in it
+                    folder.rmdir()
             os.close(descriptor)
 
     def alive(self, plan):
@@ -89,7 +97,7 @@ def up(lab, path, given):
             raise LabError(f"lab {lab.name} was made from another inventory or with other options: `down` first")
         public_port = saved["public_port"]
     else:
-        if saved or lab.state.exists() and any(lab.state.iterdir()):
+        if any(lab.state.iterdir()):
             say("removing what an earlier run left")
         remove(lab)
         public_port = make(lab, plan)
@@ -107,7 +115,6 @@ def up(lab, path, given):
 
 def make(lab, plan):
     """Everything but running processes."""
-    lab.state.mkdir(parents=True, exist_ok=True)
     lab.save(plan, None, complete=False)
     base = image.base(plan.suite)
     for folder in ("log", "roots", "disks"):
@@ -181,17 +188,20 @@ def remove(lab):
     units.tidy(lab.name)
     overlay.end_ssh_masters(lab.name)
     network.delete(lab.name)
-    # From within: the folder itself is the lock.
-    unmounted = mounts_below(lab.state)
-    for point in unmounted:
-        run("umount", point, check=False)
-    remove_tree(lab.state)
+    empty(lab.state)
     remove_tree(overlay.folder(lab.name))
-    for folder in (STATE, overlay.folder(lab.name).parent):
-        try:
-            folder.rmdir()
-        except OSError:
-            pass
+    with suppress(OSError):                             # other labs are in it
+        overlay.folder(lab.name).parent.rmdir()
+
+
+def empty(folder):
+    """Remove what is in it; the folder itself is the lock, and stays until that is released."""
+    unmount(folder)
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            remove_tree(entry)
+        else:
+            entry.unlink()
 
 
 def status(lab, as_json):
@@ -252,7 +262,7 @@ def execute(lab, origin, on, command):
     user, group = invoker()
     become = ["setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups"] if user else []
     script = 'mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && shift && exec "$@"'
-    os.execvp("nsenter", ["nsenter", f"--net={where}", "unshare", "--mount", "/bin/sh", "-c", script, "lab",
+    os.execvp("nsenter", ["nsenter", f"--net={where}", "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", script, "lab",
                           str(lab.state / "resolv.conf"), *become, *command])
 
 

@@ -142,6 +142,8 @@ def is_address(text):
 
 def as_host(name, values, groups):
     """One host of the inventory, or the reason why a lab cannot stand in for it."""
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?", name):
+        raise LabError(f"{name!r} cannot be a machine's name")
     connection = values.get("ansible_connection", "ssh")
     if connection not in ("ssh", "smart", "paramiko", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"):
         raise LabError(f"{name}: ansible_connection is {connection!r}; the lab's machines are reached by ssh only")

@@ -97,7 +97,7 @@ def start(state, plan):
         RELAY: [PYTHON, "-I", str(Path(__file__).with_name("relay.py")), state / "relay.json"],
     }
     if plan.http_proxy:
-        commands[PROXY] = ["nsenter", where, "unshare", "--mount", "/bin/sh", "-c",
+        commands[PROXY] = ["nsenter", where, "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c",
                            f"mount --bind {state}/proxy_hosts /etc/hosts && mount --bind {state}/resolv.conf /etc/resolv.conf"
                            f" && exec tinyproxy -d -c {state}/tinyproxy.conf"]
     for name, command in commands.items():

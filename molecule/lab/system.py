@@ -21,10 +21,14 @@ def say(text):
     print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
+# Locks that the commands we run hold with us, so that those of a killed run are waited for.
+held = set()
+
+
 def run(*command, check=True, **options):
     """Run a command quietly; a failure shows what it said."""
     command = [str(word) for word in command]
-    result = subprocess.run(command, text=True, capture_output=True, **options)
+    result = subprocess.run(command, text=True, capture_output=True, pass_fds=held, **options)
     if check and result.returncode:
         raise LabError(f"`{' '.join(command)}` failed ({result.returncode}): {(result.stderr or result.stdout).strip()}")
     return result
@@ -49,7 +53,8 @@ def remove_tree(path):
     unmount(path)
     if mounts_below(path):
         raise LabError(f"{path} has a mount below it that does not go away: {mounts_below(path)}")
-    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        shutil.rmtree(path)
 
 
 def invoker():

@@ -16,7 +16,8 @@ SUPERVISE = Path(__file__).with_name("supervise")
 
 
 def unit(lab, name):
-    return f"{GROUP}-{lab}-{name}".replace("@", "-") + ".service"
+    # A colon is in no lab's name, so that no lab's units look like another's.
+    return f"{GROUP}-{lab}:{name.replace('@', ':')}.service"
 
 
 def hierarchies():
@@ -69,7 +70,7 @@ def units(lab):
     if SYSTEMD:
         lines = run("systemctl", "list-units", "--all", "--plain", "--no-legend", unit(lab, "*")).stdout.splitlines()
         prefix = len(unit(lab, "")) - len(".service")
-        return [line.split()[0][prefix:].removesuffix(".service") for line in lines]
+        return [line.split()[0][prefix:].removesuffix(".service").replace(":", "@") for line in lines]
     names = {}
     for folder in hierarchies():
         top = folder / GROUP / lab
