@@ -4,6 +4,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from environ import Env
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 # A database that is cut off must fail within five seconds, not hang: an open connection that gets no answer is
 # given up after tcp_user_timeout (or by keep-alive probes while it waits), a new one after connect_timeout.
@@ -45,6 +47,8 @@ def redis_cache(url: str) -> dict[str, Any]:
             "IGNORE_EXCEPTIONS": True,
             "SOCKET_CONNECT_TIMEOUT": 0.5,
             "SOCKET_TIMEOUT": 0.5,
+            # Once and at once, which mends a connection kept over a restart; the default waits between three tries.
+            "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 1)},
         },
     }
 

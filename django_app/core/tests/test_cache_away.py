@@ -1,6 +1,7 @@
 """Without Redis the site is slower, and whole."""
 
 import socket
+import time
 
 import pytest
 from django.core.cache import cache
@@ -34,6 +35,16 @@ def test_readiness_is_degraded_not_lost(redis_away, client):
     answer = client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
+
+
+@pytest.mark.django_db
+def test_silent_cache_costs_little_time(settings, client):
+    """A cut cable: the connection is neither refused nor answered, and a visitor waits meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.CACHES = {"default": services.redis_cache(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")}
+        start = time.monotonic()
+        assert client.get("/readyz").json()["status"] == "degraded"
+    assert time.monotonic() - start < 3
 
 
 def test_cache_that_is_there_answers(client, db):
