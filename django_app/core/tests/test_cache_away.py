@@ -44,7 +44,7 @@ def test_silent_cache_costs_little_time(settings, client):
         settings.CACHES = {"default": services.redis_cache(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")}
         start = time.monotonic()
         assert client.get("/readyz").json()["status"] == "degraded"
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 5
 
 
 def test_cache_that_is_there_answers(client, db):
