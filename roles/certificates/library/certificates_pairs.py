@@ -110,17 +110,16 @@ def key_pem(key):
 
 def signing_request(pair, key):
     domains, addresses = wanted_names(pair)
-    name = (domains + [str(a) for a in addresses])[0]
-    # A common name longer than 64 characters is not valid; clients read the alternative names anyway.
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if len(name) <= 64 else [])
+    # Clients read the alternative names; the common name is for people. An address there would break name constraints.
+    common = domains[0] if domains and len(domains[0]) <= 64 else pair["name"]
     usage = dict.fromkeys(
         ["content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "key_cert_sign", "crl_sign",
          "encipher_only", "decipher_only"], False)
     return (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(subject)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)]))
         .add_extension(x509.SubjectAlternativeName(
-            [x509.DNSName(d) for d in domains] + [x509.IPAddress(a) for a in addresses]), critical=not list(subject))
+            [x509.DNSName(d) for d in domains] + [x509.IPAddress(a) for a in addresses]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(digital_signature=True, **usage), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
