@@ -234,6 +234,13 @@ def test_host_that_could_not_be_asked_is_in_the_table(verify):
     assert [(row["check"], row["ok"]) for row in rows] == [("reachable", False)]
 
 
+def test_outsider_that_could_not_try_is_in_the_table(verify):
+    """Ports that nobody tried from outside are not proven shut."""
+    probe = verify.verify_outside_probe([{"host": "web1"}], {"rc": 1, "stdout": "", "stderr": "first\nlab v is down\n"})
+    rows = verify.verify_rows([], [], {}, {"outsider": probe}, {}, 3)
+    assert verify.verify_problems(rows) == ["outsider: ports: not tried: lab v is down"]
+
+
 def test_table_is_aligned_and_has_no_line_too_long(verify):
     """It is read on a terminal."""
     rows = [

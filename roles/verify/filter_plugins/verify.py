@@ -6,10 +6,8 @@ The expectation is derived from the arrows alone, not from the firewall's rules:
 from __future__ import annotations
 
 import ipaddress
+import json
 import textwrap
-
-#: Where the lab tries from besides the hosts: an address that no arrow names.
-OUTSIDER = "outsider"
 
 #: Ports at which seldom anybody listens; trying one tells a firewall that drops from a host that refuses.
 UNUSED_PORTS = (9, 19, 79, 109, 513, 1025)
@@ -60,6 +58,14 @@ def verify_apps(apps):
         }
         for name, app in apps.items()
     ]
+
+
+def verify_outside_probe(targets, done):
+    """The outsider's tries as a probe; `done` is what the command returned."""
+    if done["rc"] == 0:
+        return {"targets": targets, "answers": json.loads(done["stdout"])}
+    said = (done.get("stderr") or done.get("msg") or "").strip().splitlines() or ["no reason given"]
+    return {"targets": [], "answers": [], "failed": said[-1]}
 
 
 def verify_results(hosts, hostvars, name):
@@ -215,7 +221,8 @@ def verify_clock_row(host, state, asked_after, seconds):
 def verify_rows(hosts, arrows, states, probes, idle_ports, seconds):
     """All rows of the report, host by host.
 
-    hosts: whom the run was for. states, probes: what came back, by host; a probe is ``{asked_at, targets, answers}``.
+    hosts: whom the run was for. states, probes: what came back, by host; a probe is ``{asked_at, targets, answers}``,
+    and the outsider's has ``failed`` in place of ``asked_at`` where it did not come about.
     idle_ports: by host. seconds: how far clocks may be apart.
     """
     tries = [
@@ -233,6 +240,7 @@ def verify_rows(hosts, arrows, states, probes, idle_ports, seconds):
             if host in probes:
                 rows.append(verify_clock_row(host, state, probes[host]["asked_at"], seconds))
         rows += verify_port_rows(host, arrows, states, idle_ports[host], tries)
+    rows += [_row(source, "ports", False, f"not tried: {probe['failed']}") for source, probe in probes.items() if "failed" in probe]
     return rows
 
 
@@ -266,6 +274,7 @@ class FilterModule:
             for name in (
                 "verify_apps",
                 "verify_idle_ports",
+                "verify_outside_probe",
                 "verify_problems",
                 "verify_results",
                 "verify_rows",

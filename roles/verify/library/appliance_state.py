@@ -53,6 +53,7 @@ EXAMPLES = r"""
 """
 
 COMMAND_SECONDS = 30
+FILE_SYSTEMS = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "jfs", "vfat", "tmpfs"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: Run by the app's own manage.py, with its own settings: how it reaches its database, and what it has not migrated.
@@ -211,17 +212,23 @@ class Checks:
         yield "failed units", not failed, ", ".join(failed) or "none"
 
     def disk(self):
-        seen = {}
-        for path in ("/", "/var", "/srv", "/var/log", "/var/lib/postgresql", "/tmp"):  # noqa: S108
-            if os.path.isdir(path):
-                seen.setdefault(os.stat(path).st_dev, path)
-        details, fine = [], True
-        for path in seen.values():
-            room = os.statvfs(path)
-            used = 100 - 100 * room.f_bavail // room.f_blocks if room.f_blocks else 0
+        details, fine, seen = [], True, set()
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            path, kind = line.split()[1:3]
+            path = path.encode().decode("unicode_escape")
+            # An overlay's room is that of the disk below it; only a lab's root is nothing else.
+            if kind not in FILE_SYSTEMS and path != "/":
+                continue
+            room, device = os.statvfs(path), os.stat(path).st_dev
+            if device in seen or room.f_flag & os.ST_RDONLY or not room.f_blocks:
+                continue
+            seen.add(device)
+            used = 100 - 100 * room.f_bavail // room.f_blocks
             inodes = 100 - 100 * room.f_favail // room.f_files if room.f_files else 0
-            fine &= max(used, inodes) <= self.disk_percent
-            details.append(f"{path} {used} % used" + (f", {inodes} % of inodes" if inodes > used else ""))
+            full = max(used, inodes) > self.disk_percent
+            fine &= not full
+            if full or kind != "tmpfs":
+                details.append(f"{path} {used} % used" + (f", {inodes} % of inodes" if inodes > used else ""))
         yield "disk", fine, "; ".join(details)
 
     def memory(self):
