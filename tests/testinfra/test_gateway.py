@@ -49,7 +49,7 @@ def test_unit_is_confined(on):
 def test_worker_may_open_many_files(on):
     """Debian's limit is 1024, which two connections for each visitor use up."""
     worker = "$(pgrep -o -u www-data nginx)"
-    assert re.search(r"Max open files\s+65536", on(f"cat /proc/{worker}/limits"))
+    assert re.search(r"Max open files\s+16384", on(f"cat /proc/{worker}/limits"))
 
 
 def test_worker_cannot_read_private_keys(on):
@@ -150,8 +150,8 @@ def test_maintenance_page_is_switched_by_a_file(on, get):
 def test_lost_app_is_told_as_503(on, get):
     """In words, with the time to come back; files are served all the while."""
     style = stylesheet(get)
-    on(f"systemctl stop {APP}.socket '{APP}@*.service'")
     try:
+        on(f"systemctl stop {APP}.socket '{APP}@*.service'")
         page = get("/")
         assert page.status == 503
         assert page.headers["Retry-After"]
