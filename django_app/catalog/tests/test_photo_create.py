@@ -45,6 +45,15 @@ def test_photo_is_drawn_anew_without_hidden_data(signed_in, product, tmp_path):
     assert "ada-at-home" not in file.name
 
 
+def test_photo_stands_upright(signed_in, product):
+    """Cameras store how they were held in the data that is removed."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    signed_in.post(PATH, {"image": picture("a.jpg", "JPEG", exif=exif), "caption": "Tray"})
+    photo = Photo.objects.get()
+    assert (photo.width, photo.height) == (300, 400)
+
+
 def test_large_photo_is_made_smaller(signed_in, product):
     signed_in.post(PATH, {"image": picture(size=(3200, 1600)), "caption": "Tray"})
     photo = Photo.objects.get()
