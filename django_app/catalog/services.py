@@ -27,7 +27,7 @@ def add_photo(product: Product, *, upload: UploadedFile, caption: str, user: Use
     """The picture is drawn anew: no GPS position or other hidden data, no file that only begins like a picture."""
     upload.seek(0)
     with Image.open(upload) as original:
-        # First of all made smaller: a JPEG is then read at a fraction of its size, in a quarter of the memory.
+        # First of all made smaller: a JPEG is then read at a fraction of its size, in half the memory or less.
         original.thumbnail((PHOTO_EDGE_PIXELS, PHOTO_EDGE_PIXELS))
         picture = ImageOps.exif_transpose(original).convert("RGB")
     data = BytesIO()
