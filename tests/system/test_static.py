@@ -76,7 +76,8 @@ def test_text_says_its_encoding(door, stylesheet):
 @pytest.mark.parametrize(
     "target",
     [
-        "/static../settings.py",
+        "/static../static/css/site.css",
+        "/media../public/static/css/site.css",
         "/static/../../../../etc/passwd",
         "/static/..%2f..%2f..%2f..%2fetc%2fpasswd",
         "/static/%2e%2e/%2e%2e/%2e%2e/etc/passwd",

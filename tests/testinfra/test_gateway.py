@@ -224,6 +224,15 @@ def test_link_among_uploads_leads_nowhere_else(on, get, media):
     assert get(f"{url}/foreign.txt").status == 404
 
 
+@pytest.mark.parametrize("name", [".env", ".git/config"])
+def test_hidden_file_is_not_served(on, get, media, name):
+    """What tools leave behind may hold secrets."""
+    on(f"cd {media} && mkdir -p .git && echo x > {name} && echo x > seen && chown -R {APP}:www-data .")
+    url = media.removeprefix(f"/srv/{APP}")
+    assert get(f"{url}/seen").status == 200
+    assert get(f"{url}/{name}").status == 404
+
+
 def test_run_that_was_killed_before_the_reload_is_noticed(on):
     """What the role asks before it decides: is any file newer than what nginx has read?"""
     question = "find /etc/nginx /etc/appliance/tls/shop -newercm /run/nginx/loaded"
