@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from lab.cli import main
+from lab.cli import main  # noqa: E402
 
 sys.exit(main())

@@ -93,9 +93,11 @@ def up(lab, path, given):
         say(f"note: {note}")
     started = time.monotonic()
     if saved and saved["complete"] and lab.alive(plan):
-        if saved["plan"] != plan.as_dict():
-            raise LabError(f"lab {lab.name} was made from another inventory or with other options: `down` first")
+        changed = plan.differences(Plan.from_dict(saved["plan"]))
+        if changed:
+            raise LabError(f"lab {lab.name} was made with other {', '.join(changed)}: take it `down` first")
         public_port = saved["public_port"]
+        services.write(lab.state, plan, image.base(plan.suite), public_port)
     else:
         if any(lab.state.iterdir()):
             say("removing what an earlier run left")
@@ -226,13 +228,32 @@ def status(lab, as_json):
     if as_json:
         print(json.dumps(facts, indent=2))
     else:
-        for key in ("name", "inventory", "overlay", "public_port", "suite", "sudo_password", "http_proxy", "operator", "outside", "services"):
-            print(f"{key + ':':15}{facts[key]}")
+        for key, value in facts.items():
+            if key not in ("up", "hosts"):
+                print(f"{key + ':':15}{value}")
         width = max(len(host["name"]) for host in hosts) + 2
         print(f"\n{'host':{width}}{'power':7}{'network':9}{'ssh':6}addresses")
         for host in hosts:
-            print(f"{host['name']:{width}}{host['power']:7}{host['network']:9}{'yes' if host['ssh'] else 'no':6}{' '.join(host['addresses'])}")
+            ssh = "yes" if host["ssh"] else "no"
+            print(f"{host['name']:{width}}{host['power']:7}{host['network']:9}{ssh:6}{' '.join(host['addresses'])}")
     return 0 if facts["up"] else 1
+
+
+def url(lab):
+    """Where a browser finds each app, who may log in, and a line to try it."""
+    plan, port = lab.plan(), lab.load()["public_port"]
+    if not port:
+        raise LabError(f"lab {lab.name} has no host in the group gateway")
+    kept = f".secrets/lab-{lab.name}"
+    if not plan.apps:
+        print(f"https://127.0.0.1:{port}/")
+    for app, domain in plan.apps.items():
+        address = f"https://{domain}:{port}/"
+        print(f"{app}: {address}")
+        print(f"  password of its first administrator: {kept}/{app}_superuser_password")
+        print(f"  for a browser, name it in /etc/hosts: 127.0.0.1 {domain}")
+        print(f"  curl --cacert {kept}/ca.crt --resolve {domain}:{port}:127.0.0.1 {address}")
+    return 0
 
 
 def answers(plan, host):
@@ -243,27 +264,31 @@ def answers(plan, host):
 
 
 def execute(lab, origin, on, command):
-    """Become a command in the lab's network: the operator's, the outsider's, a host's; or one on a host."""
+    """Become a command in the lab's network: as the operator, as somebody outside, as a host; or one on a host."""
     plan = lab.plan()
     if not command:
         raise LabError("exec needs a command")
     if on:
-        pid = running_leader(plan, plan.host(on))
-        os.execvp("nsenter", ["nsenter", f"--target={pid}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-                              "--root", "--wd", "--", "/usr/bin/env", "-i", "HOME=/root", "TERM=dumb", "LANG=C.UTF-8",
-                              "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *command])
+        clean = ["/usr/bin/env", "-i", "HOME=/root", "TERM=dumb", "LANG=C.UTF-8",
+                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        become(["nsenter", f"--target={running_leader(plan, plan.host(on))}", "--mount", "--uts", "--ipc", "--net", "--pid",
+                "--cgroup", "--root", "--wd", "--", *clean, *command])
     if origin is None or origin == "operator":
         where = network.path(network.namespace(lab.name))
-    elif origin in plan.outside:
+    elif origin in plan.outside and origin not in [host.name for host in plan.hosts]:
         where = network.path(network.namespace(lab.name, origin))
     else:
-        where = Path(f"/proc/{running_leader(plan, plan.host(origin))}/ns/net")
+        where = f"/proc/{running_leader(plan, plan.host(origin))}/ns/net"
     # In a mount namespace of its own, since names are to be looked up as the hosts do.
     user, group = invoker()
-    become = ["setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups"] if user else []
+    demote = ["setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups"] if user else []
     script = 'mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && shift && exec "$@"'
-    os.execvp("nsenter", ["nsenter", f"--net={where}", "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", script, "lab",
-                          str(lab.state / "resolv.conf"), *become, *command])
+    become(["nsenter", f"--net={where}", "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", script, "lab",
+            str(lab.state / "resolv.conf"), *demote, *command])
+
+
+def become(command):
+    os.execvp(command[0], command)  # noqa: S606
 
 
 def running_leader(plan, host):
@@ -308,7 +333,8 @@ def parser():
     verb("down", "remove the lab and every trace of it")
     verb("status", "show it; fails unless every host answers").add_argument("--json", action="store_true", dest="as_json")
     added = verb("exec", "run a command in the lab's network, by default as an operator")
-    added.add_argument("--from", dest="origin", metavar="WHO", help="operator, outsider, or a host (its network only)")
+    added.add_argument("--from", dest="origin", metavar="WHO",
+                       help="operator, outsider, a name of appliance_networks, or a host (its network only)")
     added.add_argument("--on", metavar="HOST", help="run it on this host, as root")
     added.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     for name, text in {"reboot": "restart a host in order", "power-off": "stop a host as a power failure does",
@@ -316,7 +342,7 @@ def parser():
                        "restore": "put a host back on the network"}.items():
         verb(name, text).add_argument("host")
     verb("inventory", "print where the lab's own inventory lies")
-    verb("url", "print where a browser finds the gateway")
+    verb("url", "print where a browser finds the apps, and how to try them")
     verbs.add_parser("clean", help="drop the cached base file systems and packages")
     return main_parser
 
@@ -339,7 +365,7 @@ def become_root():
     if os.geteuid() == 0:
         return
     kept = [f"{key}={value}" for key, value in os.environ.items() if key == "PATH" or key.startswith(("ANSIBLE_", "LAB_"))]
-    os.execvp("sudo", ["sudo", "env", *kept, sys.executable, str(Path(__file__).parent), *sys.argv[1:]])
+    become(["sudo", "env", *kept, sys.executable, str(Path(__file__).parent), *sys.argv[1:]])
 
 
 def main():
@@ -367,9 +393,7 @@ def dispatch(options):
     if verb == "status":
         return status(lab, options.as_json)
     if verb == "url":
-        lab.plan()
-        print(f"https://127.0.0.1:{lab.load()['public_port']}/")
-        return 0
+        return url(lab)
     if verb == "exec":
         return execute(lab, options.origin, options.on, options.command)
     if verb == "up":

@@ -142,9 +142,9 @@ def harvest(suite, uppers):
     for upper in uppers:
         debs.update({file.name: file for file in (upper / ARCHIVES).glob("*.deb")})
         for file in (upper / LISTS).glob("*"):
-            if file.is_file() and file.name != "lock":
-                if file.name not in lists or file.stat().st_mtime > lists[file.name].stat().st_mtime:
-                    lists[file.name] = file
+            known = lists.get(file.name)
+            if file.is_file() and file.name != "lock" and not (known and known.stat().st_mtime >= file.stat().st_mtime):
+                lists[file.name] = file
     new = [name for name in debs if not old or not (old / ARCHIVES / name).exists()]
     fresh = [name for name in lists if not old or not (old / LISTS / name).exists()
              or (old / LISTS / name).stat().st_mtime < lists[name].stat().st_mtime]

@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from .system import PROJECT, LabError
 
-# Documentation networks, in which nobody's hosts are: the outsider's, and the lab's own services'.
+# Networks for documentation and measurements, in which nobody's hosts are: the outsider's, and the lab's own services'.
 OUTSIDER_NETWORKS = ("198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24")
 OUTSIDER_NETWORKS_6 = ("2001:db8:6f75:7400::/64", "2001:db8:6f75:7401::/64")
 SERVICE_NETWORKS = ("198.18.53.0/24", "198.19.53.0/24", "198.18.54.0/24")
@@ -44,9 +44,11 @@ class Plan:
     hosts: list
     gateways: list                # the lab's own addresses on the bridge, "address/prefix", one per subnet
     operator: list                # addresses that connections from the control node come from
-    outside: dict                 # namespace's name → its addresses, "address/prefix"
+    stranger: list                # likewise of connections from a browser, through the public port
+    outside: dict                 # whoever else may be played: the outsider, and each named network → addresses
     services: str                 # network of the lab's own resolver and relays
     names: dict                   # DNS names of the inventory → addresses
+    apps: dict                    # name → its first domain
     urls: list                    # mirrors and proxies that the inventory names
     suite: str = "trixie"
     sudo_password: bool = False
@@ -62,15 +64,23 @@ class Plan:
 
     @property
     def front(self):
-        """The host that the public port leads to."""
-        return next((host for host in self.hosts if "gateway" in host.groups), None)
+        return front_of(self.hosts)
+
+    def differences(self, other):
+        """What two plans do not agree upon, of that which a running lab cannot take over."""
+        settled = ("gateways", "operator", "stranger", "outside", "services", "urls", "suite", "sudo_password", "http_proxy")
+        found = [name for name in settled if getattr(self, name) != getattr(other, name)]
+        machines = [[(host.name, host.addresses, host.ssh_port) for host in plan.hosts] for plan in (self, other)]
+        return ["hosts"] * (machines[0] != machines[1]) + found
 
     def as_dict(self):
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values):
-        return cls(**{**values, "hosts": [Host(**host) for host in values["hosts"]]})
+        """Also from what another version of this program wrote, so that its labs can be taken down."""
+        known = {field.name: values.get(field.name) for field in fields(cls)}
+        return cls(**{**known, "hosts": [Host(**host) for host in values["hosts"]]})
 
 
 def locate(argument):
@@ -237,18 +247,25 @@ def make_plan(name, path, variables, groups, **options):
     lab_addresses = {gateway.split("/")[0] for gateway in gateways}
 
     notes = []
+    # The operator may well share an address with the lab's gateway: neither is a host.
     hosts_only = {a for a in taken if a not in lab_addresses}
-    operator = operators_addresses(networks.get("operators", []), hosts_only, {n.version for n in subnets})
+    operators = networks.get("operators", [])
+    operator = free_addresses(operators, hosts_only, {network.version for network in subnets})
+    if operators and not operator:
+        raise LabError(f"appliance_networks.operators ({', '.join(map(str, operators))}) has no address that is not a host's")
     if not operator:
         notes.append("appliance_networks names no operators: SSH comes from the gateway's address, which a firewall may refuse")
 
-    outsider = spare(OUTSIDER_NETWORKS, occupied, "the outsider")
-    outside = {"outsider": [f"{outsider[2]}/{outsider.prefixlen}"]}
-    gateways.append(f"{outsider[1]}/{outsider.prefixlen}")
-    if any(network.version == 6 for network in subnets):
-        outsider6 = spare(OUTSIDER_NETWORKS_6, occupied, "the outsider")
-        outside["outsider"].append(f"{outsider6[2]}/{outsider6.prefixlen}")
-        gateways.append(f"{outsider6[1]}/{outsider6.prefixlen}")
+    versions = {network.version for network in subnets}
+    strange = [spare(OUTSIDER_NETWORKS, occupied, "the outsider")]
+    if 6 in versions:
+        strange.append(spare(OUTSIDER_NETWORKS_6, occupied, "the outsider"))
+    outside = {"outsider": [str(network[2]) for network in strange]}
+    for who, named in networks.items():
+        addresses = free_addresses(named, {**taken, **dict.fromkeys(operator)}, versions)
+        if who not in ("operators", *outside) and addresses:
+            outside[who] = addresses
+            taken.update(dict.fromkeys(addresses, who))
     services = spare(SERVICE_NETWORKS, occupied, "the lab's own services")
 
     jumps = [h for h, v in variables.items() if any(
@@ -259,19 +276,19 @@ def make_plan(name, path, variables, groups, **options):
     if any("ansible_become_password" in v or "ansible_become_pass" in v for v in variables.values()):
         options["sudo_password"] = True
 
-    return Plan(name=name, inventory=str(path), hosts=hosts, gateways=gateways, operator=operator, outside=outside,
-                services=str(services), names=dns_names(hosts, variables), urls=named_urls(variables),
+    return Plan(name=name, inventory=str(path), hosts=hosts, gateways=gateways, operator=operator,
+                stranger=[str(network[1]) for network in strange], outside=outside,
+                services=str(services), names=dns_names(hosts, variables), apps=app_domains(hosts, variables),
+                urls=named_urls(variables),
                 certificates=certificates(variables), notes=notes, **options)
 
 
-def operators_addresses(networks, hosts, versions):
-    """Per IP version, the first address of the operators' networks that is no host's."""
+def free_addresses(networks, taken, versions):
+    """Per IP version, the first address in some networks that nobody has."""
     found = []
     for version in sorted(versions):
         candidates = [n for n in networks if n.version == version and n.prefixlen > 0]
-        free = [address for address in (first_free(n, hosts) for n in candidates) if address]
-        if candidates and not free:
-            raise LabError(f"appliance_networks.operators ({', '.join(map(str, candidates))}) has no address that is not a host's")
+        free = [address for address in (first_free(n, taken) for n in candidates) if address]
         found += free[:1]
     return found
 
@@ -283,15 +300,33 @@ def dns_names(hosts, variables):
         for name in {host.name, host.ssh_host}:
             if not is_address(name):
                 names[name] = host.addresses
-    front = next((host for host in hosts if "gateway" in host.groups), None)
+    front = front_of(hosts)
     if front:
-        apps = variables[front.name].get("appliance_apps", {})
-        for app in apps.values() if isinstance(apps, dict) else []:
-            domains = app.get("domains", []) if isinstance(app, dict) else []
-            for domain in domains if isinstance(domains, list) else []:
-                if re.fullmatch(r"[A-Za-z0-9.-]+", str(domain)):
-                    names.setdefault(domain, front.addresses)
+        for domains in domains_of(variables[front.name]).values():
+            for domain in domains:
+                names.setdefault(domain, front.addresses)
     return names
+
+
+def app_domains(hosts, variables):
+    front = front_of(hosts)
+    found = domains_of(variables[front.name]) if front else {}
+    return {app: domains[0] for app, domains in found.items() if domains}
+
+
+def domains_of(values):
+    apps = values.get("appliance_apps", {})
+    found = {}
+    for name, app in apps.items() if isinstance(apps, dict) else []:
+        domains = app.get("domains", []) if isinstance(app, dict) else []
+        listed = domains if isinstance(domains, list) else []
+        found[name] = [domain for domain in map(str, listed) if re.fullmatch(r"[A-Za-z0-9.-]+", domain)]
+    return found
+
+
+def front_of(hosts):
+    """The host that the public port leads to."""
+    return next((host for host in hosts if "gateway" in host.groups), None)
 
 
 def named_urls(variables):

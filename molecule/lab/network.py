@@ -1,4 +1,4 @@
-"""The lab's network: a namespace with a bridge for the hosts, and one more namespace for the outsider.
+"""The lab's network: a namespace with a bridge for the hosts, and one for each stranger, such as the outsider.
 
 No link leads from it to this computer or to the outside. What the hosts may reach, the package sources, they reach
 through relay.py alone, which answers at addresses inside; so there is nothing that a firewall would have to forbid.
@@ -6,10 +6,12 @@ through relay.py alone, which answers at addresses inside; so there is nothing t
 
 import ctypes
 import ipaddress
+import itertools
 import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .system import LabError, run
@@ -70,7 +72,7 @@ def create(plan, relayed):
     on_bridge = [ipaddress.ip_interface(gateway) for gateway in plan.gateways]
     for gateway in on_bridge:
         steps.append(f"addr add {gateway} dev {BRIDGE}" + (" nodad" if gateway.version == 6 else ""))
-    for address in [resolver(plan), *relayed, *plan.operator]:
+    for address in [resolver(plan), *relayed, *plan.operator, *plan.stranger]:
         address = ipaddress.ip_interface(address)
         if not address.is_loopback and address.ip not in [gateway.ip for gateway in on_bridge]:
             steps.append(f"addr add {address} dev lo" + (" nodad" if address.version == 6 else ""))
@@ -78,6 +80,8 @@ def create(plan, relayed):
         for source in plan.operator:
             if ipaddress.ip_address(source).version == gateway.version:
                 steps += [f"route del {gateway.network} dev {BRIDGE}", f"route add {gateway.network} dev {BRIDGE} src {source}"]
+    for address in itertools.chain(*plan.outside.values()):
+        steps.append(f"route add {ipaddress.ip_interface(address)} dev {BRIDGE}")
     run("ip", "-n", lab, "-batch", "-", input="\n".join(steps) + "\n")
     inside(path(lab), set_router)
     for number, (name, addresses) in enumerate(plan.outside.items()):
@@ -93,7 +97,8 @@ def create_outside(plan, name, number, addresses):
     steps = ["link set lo up", "link set host0 up"]
     for address in map(ipaddress.ip_interface, addresses):
         steps.append(f"addr add {address} dev host0" + (" nodad" if address.version == 6 else ""))
-        steps.append(f"route add default via {gateway_for(plan, str(address.ip))}")
+        gateway = next(found for found in map(ipaddress.ip_interface, plan.gateways) if found.version == address.version)
+        steps.append(f"route add default via {gateway.ip} dev host0 onlink")
     run("ip", "-n", name, "-batch", "-", input="\n".join(steps) + "\n")
 
 
@@ -113,10 +118,8 @@ def delete(lab):
             if not pids:
                 break
             for pid in pids:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGTERM if number == 0 else signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
             time.sleep(0.05)
         for link in interfaces(name):
             run("ip", "-n", name, "link", "delete", link, check=False)

@@ -7,6 +7,7 @@ import json
 import secrets
 import shlex
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from . import image, machine
@@ -34,10 +35,8 @@ def end_ssh_masters(name):
     for master in ssh_masters(name).glob("*"):
         run("ssh", "-o", f"ControlPath={master}", "-O", "exit", "lab", check=False)
     shutil.rmtree(ssh_masters(name), ignore_errors=True)
-    try:
+    with suppress(OSError):                             # other labs are in it
         ssh_masters(name).parent.rmdir()
-    except OSError:
-        pass
 
 
 def make_secrets(plan):

@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 CHUNK = 256 * 1024
@@ -73,7 +74,7 @@ class Relay:
         async def handle(reader, writer):
             try:
                 far_reader, far_writer = await asyncio.wait_for(connect(), PATIENCE_SECONDS)
-            except (OSError, asyncio.TimeoutError) as error:
+            except OSError as error:
                 print(f"relay: {writer.get_extra_info('sockname')}: {error!r}", flush=True)
                 writer.transport.abort()
                 return
@@ -104,18 +105,16 @@ class Relay:
                 request = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 400), PATIENCE_SECONDS)
                 host, port = request.decode().split()
                 address, source = self.configuration["hosts"][host]
-            except (OSError, ValueError, KeyError, asyncio.TimeoutError):
+            except (OSError, ValueError, KeyError):
                 client.send(b"no such host in this lab")
                 return
             try:
                 with await self.connect_inside(address, int(port), source) as connection:
                     connection.setblocking(True)
                     socket.send_fds(client, [b"\0"], [connection.fileno()])
-            except (OSError, asyncio.TimeoutError) as error:
-                try:
+            except OSError as error:
+                with suppress(OSError):
                     client.send(f"{host} port {port}: {error or 'no answer'}".encode())
-                except OSError:
-                    pass
 
 
 async def pump(reader, writer):

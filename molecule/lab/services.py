@@ -1,14 +1,15 @@
 """What surrounds the hosts: the resolver, the relay to the package sources, and on demand an HTTP proxy."""
 
+import hashlib
 import ipaddress
 import json
 import secrets
-import shutil
+import sys
 from pathlib import Path
 
 from . import image, network, units
 from .inventory import is_address
-from .system import PYTHON, invoker
+from .system import invoker
 
 RESOLVER, RELAY, PROXY = "@resolver", "@relay", "@proxy"
 PROXY_NAME, PROXY_PORT = "proxy.lab.test", 3128
@@ -54,11 +55,10 @@ def write(state, plan, base_root, public_port):
         for name in (host.ssh_host, *host.addresses):
             address = name if is_address(name) else host.addresses[0]
             hosts[name] = [address, network.source_for(plan, address)]
-    stranger = network.gateway_for(plan, plan.outside["outsider"][0].split("/")[0])
     relay = {
         "namespace": str(network.path(network.namespace(plan.name))),
         "sources": listeners,
-        "public": [public_port, plan.front.addresses[0], stranger] if plan.front else None,
+        "public": [public_port, plan.front.addresses[0], plan.stranger[0]] if plan.front else None,
         "socket": str(state / "relay.sock"),
         "owner": invoker(),
         "hosts": hosts,
@@ -91,15 +91,25 @@ def write_proxy(state, plan, source_names):
 
 
 def start(state, plan):
+    """Start what does not run, and start anew what runs with another configuration."""
     where = f"--net={network.path(network.namespace(plan.name))}"
+    relay = Path(__file__).with_name("relay.py")
+    # Where the resolver refuses all names of the outside, the proxy has a file of its own for them.
+    own_names = (f"mount --bind {state}/proxy_hosts /etc/hosts && mount --bind {state}/resolv.conf /etc/resolv.conf"
+                 f" && exec tinyproxy -d -c {state}/tinyproxy.conf")
     commands = {
-        RESOLVER: ["nsenter", where, shutil.which("dnsmasq"), "--keep-in-foreground", f"--conf-file={state}/dnsmasq.conf"],
-        RELAY: [PYTHON, "-I", str(Path(__file__).with_name("relay.py")), state / "relay.json"],
+        RESOLVER: (["nsenter", where, "dnsmasq", "--keep-in-foreground", f"--conf-file={state}/dnsmasq.conf"],
+                   [state / "dnsmasq.conf"]),
+        RELAY: ([sys.executable, "-I", str(relay), state / "relay.json"], [relay, state / "relay.json"]),
     }
     if plan.http_proxy:
-        commands[PROXY] = ["nsenter", where, "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c",
-                           f"mount --bind {state}/proxy_hosts /etc/hosts && mount --bind {state}/resolv.conf /etc/resolv.conf"
-                           f" && exec tinyproxy -d -c {state}/tinyproxy.conf"]
-    for name, command in commands.items():
-        if not units.running(plan.name, name):
-            units.start(plan.name, name, command, state / "log" / f"{name[1:]}.log")
+        commands[PROXY] = (["nsenter", where, "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", own_names],
+                           [state / "tinyproxy.conf", state / "proxy_hosts"])
+    for name, (command, files) in commands.items():
+        digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+        stamp = state / f"{name[1:]}.started"
+        if units.running(plan.name, name) and stamp.exists() and stamp.read_text() == digest:
+            continue
+        units.stop(plan.name, name)
+        units.start(plan.name, name, command, state / "log" / f"{name[1:]}.log")
+        stamp.write_text(digest)

@@ -4,8 +4,10 @@ The control group, not a PID file, says what runs, so that nothing gets lost whe
 """
 
 import os
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from .system import LabError, run
@@ -47,10 +49,8 @@ def processes(lab, name):
     pids = []
     if top and top.is_dir():
         for folder, _, _ in os.walk(top):
-            try:
+            with suppress(OSError):                     # it went away meanwhile
                 pids += [int(pid) for pid in Path(folder, "cgroup.procs").read_text().split()]
-            except OSError:
-                pass                                    # it went away meanwhile
     return [pid for pid in pids if Path(f"/proc/{pid}").exists() and not is_zombie(pid)]
 
 
@@ -120,10 +120,8 @@ def stop(lab, name):
         if not pids:
             break
         for pid in pids:
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                pass
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     else:
         raise LabError(f"{name}: these processes do not end: {pids}")
@@ -147,7 +145,5 @@ def tidy(lab):
     """Remove the control groups that held the units, once they are empty."""
     for folder in [] if SYSTEMD else hierarchies():
         for group in (folder / GROUP / lab, folder / GROUP):
-            try:
+            with suppress(OSError):
                 group.rmdir()
-            except OSError:
-                pass

@@ -33,7 +33,7 @@ class Lab:
 
     def reaches(self, who, address, port):
         """Whether somebody gets a TCP connection: a host (all of it), the operator, or the outsider."""
-        origin = ["--from", who] if who in ("operator", "outsider") else ["--on", who]
+        origin = ["--from", who] if who in ("operator", "outsider", "monitoring") else ["--on", who]
         probe = f"timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/{port}'"
         return self.run("exec", *origin, "bash", "-c", probe, check=False).returncode == 0
 
@@ -49,8 +49,8 @@ class Lab:
 
     def serve(self, host, port, text):
         """A listener on a host that greets one client and then prints who it was."""
-        program = ("import socket; s = socket.create_server(('', %d)); print('ready', flush=True); c, peer = s.accept(); "
-                   "c.sendall(b'%s'); c.close(); print(peer[0], flush=True)" % (port, text))
+        program = (f"import socket; s = socket.create_server(('', {port})); print('ready', flush=True); c, peer = s.accept(); "
+                   f"c.sendall(b'{text}'); c.close(); print(peer[0], flush=True)")
         process = subprocess.Popen(self.command("exec", "--on", host, "python3", "-c", program), cwd=ROOT, text=True,
                                    stdout=subprocess.PIPE)
         assert process.stdout.readline() == "ready\n"
@@ -63,8 +63,8 @@ class Lab:
                   for path in Path("/sys/fs/cgroup").glob(pattern)]
         spaces = [str(path) for path in Path("/run/netns").glob("*") if path.name.split("@")[0] == f"lab-{self.name}"]
         folders = [str(path) for path in (self.state, self.overlay.parent) if path.exists()]
-        processes = subprocess.run(["pgrep", "-fa", f"django-appliance-lab/{self.name}/"], text=True, capture_output=True).stdout.splitlines()
-        return mounts + groups + spaces + folders + processes
+        listing = subprocess.run(["pgrep", "-fa", f"django-appliance-lab/{self.name}/"], text=True, capture_output=True).stdout
+        return mounts + groups + spaces + folders + listing.splitlines()
 
 
 FIRST, SECOND = "10.77.0.11", "10.77.0.12"
@@ -90,7 +90,7 @@ def lab(labs):
     lab = labs("selftest", {
         "gateway": {"hosts": {"front": {"ansible_host": FIRST, "appliance_addresses": [FIRST, "fd77::11"]}}},
         "db": {"hosts": {"data": {"ansible_host": SECOND, "ansible_port": 2222}}},
-        "all": {"vars": {"appliance_networks": {"operators": ["10.78.0.0/24"]}}},
+        "all": {"vars": {"appliance_networks": {"operators": ["10.78.0.0/24"], "monitoring": ["10.77.0.200/32"]}}},
     })
     lab.run("down")
     lab.run("up")

@@ -46,11 +46,17 @@ def test_hosts_reach_each_other(lab):
 
 def test_outsider_reaches_hosts_as_itself(lab):
     """No address translation: the firewall has to see a stranger."""
-    outsider = lab.status()["outside"]["outsider"][0].split("/")[0]
+    outsider = lab.status()["outside"]["outsider"][0]
     server = lab.serve("front", 8080, "hello")
     assert lab.reaches("outsider", FIRST, 8080)
     assert server.communicate()[0].strip() == outsider
     assert lab.reaches("outsider", "fd77::11", 22)
+
+
+def test_named_network_reaches_hosts_as_itself(lab):
+    server = lab.serve("front", 8081, "hello")
+    assert lab.reaches("monitoring", FIRST, 8081)
+    assert server.communicate()[0].strip() == "10.77.0.200"
 
 
 def test_public_port_leads_to_the_gateway_as_a_stranger(lab):
@@ -213,7 +219,22 @@ def test_changed_inventory_is_refused(lab):
         refused = lab.run("up", check=False)
     finally:
         hosts.write_text(text)
-    assert "`down` first" in refused.stderr
+    assert "made with other hosts: take it `down` first" in refused.stderr
+
+
+def test_changed_apps_are_taken_over(lab):
+    """An inventory grows while its lab is up."""
+    hosts = lab.inventory / "hosts.yml"
+    text = hosts.read_text()
+    values = json.loads(text)
+    values["all"]["vars"]["appliance_apps"] = {"shop": {"domains": ["shop.example.test"]}}
+    hosts.write_text(json.dumps(values))
+    try:
+        lab.run("up")
+    finally:
+        hosts.write_text(text)
+    assert FIRST in lab.on("data", "getent", "ahostsv4", "shop.example.test").stdout
+    assert "https://shop.example.test:" in lab.run("url").stdout
 
 
 def test_up_after_all_processes_were_killed(lab):

@@ -94,7 +94,14 @@ def test_without_operators_there_is_a_note():
 
 def test_outsider_is_in_no_network_of_the_inventory():
     named = {"monitoring": ["198.51.100.0/28"], "backup": ["203.0.113.7/32"]}
-    assert plan(one(appliance_networks=named)).outside == {"outsider": ["192.0.2.2/24"]}
+    assert plan(one(appliance_networks=named)).outside["outsider"] == ["192.0.2.2"]
+
+
+def test_each_named_network_has_somebody_to_play():
+    """So that an arrow from it can be tried. Nobody can be played of a network whose addresses are all taken."""
+    made = plan(one(appliance_networks={"operators": ["10.1.2.0/24"], "monitoring": ["10.1.2.0/24"], "backup": ["10.1.2.3/32"]}))
+    assert made.outside["monitoring"] == ["10.1.2.2"]
+    assert set(made.outside) == {"outsider", "monitoring"}
 
 
 def test_network_of_everybody_leaves_room_for_an_outsider():
