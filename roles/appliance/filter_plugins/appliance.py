@@ -38,24 +38,9 @@ RESERVED_NAMES = frozenset(
 )
 
 
-def appliance_name(sources):
-    """Name the inventory: its folder's name.
-
-    sources: ``ansible_inventory_sources``, the first being the drawing.
-    """
-    first = Path(str(sources[0]))
-    return first.name if first.is_dir() else first.parent.name
-
-
 def appliance_secrets_dir(name):
     """The control node's folder with the secrets of the inventory called `name`."""
     return str(ROOT / ".secrets" / name)
-
-
-def appliance_inventory_dir(sources):
-    """The folder that paths in the inventory are relative to, from ``ansible_inventory_sources``."""
-    first = Path(str(sources[0])).resolve()
-    return str(first if first.is_dir() else first.parent)
 
 
 def _address(value):
@@ -549,8 +534,6 @@ class FilterModule:
                 "appliance_endpoint",
                 "appliance_fingerprints",
                 "appliance_flows",
-                "appliance_inventory_dir",
-                "appliance_name",
                 "appliance_host_problems",
                 "appliance_python_problems",
                 "appliance_redis_instances",
