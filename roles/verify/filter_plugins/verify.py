@@ -65,7 +65,7 @@ def verify_outside_probe(targets, done):
     if done["rc"] == 0:
         return {"targets": targets, "answers": json.loads(done["stdout"])}
     said = (done.get("stderr") or done.get("msg") or "").strip().splitlines() or ["no reason given"]
-    return {"targets": [], "answers": [], "failed": said[-1]}
+    return {"targets": [], "answers": [], "untried": said[-1]}
 
 
 def verify_results(hosts, hostvars, name):
@@ -222,7 +222,7 @@ def verify_rows(hosts, arrows, states, probes, idle_ports, seconds):
     """All rows of the report, host by host.
 
     hosts: whom the run was for. states, probes: what came back, by host; a probe is ``{asked_at, targets, answers}``,
-    and the outsider's has ``failed`` in place of ``asked_at`` where it did not come about.
+    and the outsider's has ``untried`` in place of ``asked_at`` where it did not come about.
     idle_ports: by host. seconds: how far clocks may be apart.
     """
     tries = [
@@ -240,7 +240,7 @@ def verify_rows(hosts, arrows, states, probes, idle_ports, seconds):
             if host in probes:
                 rows.append(verify_clock_row(host, state, probes[host]["asked_at"], seconds))
         rows += verify_port_rows(host, arrows, states, idle_ports[host], tries)
-    rows += [_row(source, "ports", False, f"not tried: {probe['failed']}") for source, probe in probes.items() if "failed" in probe]
+    rows += [_row(source, "ports", False, f"not tried: {probe['untried']}") for source, probe in probes.items() if "untried" in probe]
     return rows
 
 

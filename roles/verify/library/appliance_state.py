@@ -86,8 +86,8 @@ select format('PostgreSQL %s, %s of %s connections', current_setting('server_ver
 
 
 def brief(text):
-    """The last line that says something: where tracebacks and tools put the reason."""
-    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    """The last line that says something: where tracebacks and tools put the reason. PostgreSQL adds a question to it."""
+    lines = [line.strip() for line in str(text).splitlines() if line.strip() and not line.strip().startswith("Is the server ")]
     return lines[-1][:200] if lines else "no output"
 
 
