@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import subprocess
 import sys
+import threading
 import types
+from urllib.parse import urlsplit
 
 import pytest
 from conftest import ROOT, load_module
@@ -230,15 +234,15 @@ def test_chrony_s_word_comes_first(verify):
 
 def test_host_that_could_not_be_asked_is_in_the_table(verify):
     """A missing row would look like a passed one."""
-    rows = verify.verify_rows(["web1"], [], {}, {}, {"web1": []}, 3)
-    assert [(row["check"], row["ok"]) for row in rows] == [("reachable", False)]
+    rows = verify.verify_rows(["web1", "db1"], ["web1"], [], {}, {}, {"web1": [], "db1": []}, 3)
+    assert [(row["host"], row["check"], row["ok"]) for row in rows] == [("web1", "reachable", False)]
 
 
 def test_outsider_that_could_not_try_is_in_the_table(verify):
     """Ports that nobody tried from outside are not proven shut."""
     probe = verify.verify_outside_probe([{"host": "web1"}], {"rc": 1, "stdout": "", "stderr": "first\nlab v is down\n"})
-    rows = verify.verify_rows([], [], {}, {"outsider": probe}, {}, 3)
-    assert verify.verify_problems(rows) == ["outsider: ports: not tried: lab v is down"]
+    rows = verify.verify_rows([], [], [], {}, {"outsider": probe}, {}, 3)
+    assert verify.verify_problems(rows) == ["outsider: ports: not tried: first lab v is down"]
 
 
 def test_table_is_aligned_and_has_no_line_too_long(verify):
@@ -250,7 +254,7 @@ def test_table_is_aligned_and_has_no_line_too_long(verify):
     ]
     lines = verify.verify_table(rows, width=100).splitlines()
     assert lines[:2] == ["host  check     result  detail", "web1  disk      ok      fine"]
-    assert lines[-1] == "db1   reboot    note    pending"
+    assert lines[-2:] == ["db1   reboot    note    pending", "3 checks, 1 FAILED"]
     assert max(map(len, lines)) <= 100
     assert verify.verify_problems(rows) == ["db1: database: " + "word " * 60]
 
@@ -319,6 +323,63 @@ def test_check_that_breaks_is_a_row(look):
         yield
 
     assert look.rows_of(("disk", broken)) == [{"check": "disk", "ok": False, "detail": "last line"}]
+
+
+class Redis(threading.Thread):
+    """One connection to something that speaks like Redis: what it was told is in `heard`."""
+
+    def __init__(self, server, answers, context=None):
+        super().__init__(daemon=True)
+        self.server, self.answers, self.context, self.heard = server, answers, context, []
+
+    def run(self):
+        link, _ = self.server.accept()
+        try:
+            link = self.context.wrap_socket(link, server_side=True) if self.context else link
+            for answer in self.answers:
+                self.heard.append(link.recv(4096))
+                link.sendall(answer)
+        except ssl.SSLError:
+            pass
+        finally:
+            link.close()
+
+
+def test_redis_is_asked_as_the_app_s_user(look, tmp_path):
+    """Its sign-in is what the app depends on."""
+    path = tmp_path / "redis.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        redis = Redis(server, [b"+OK\r\n", b"+PONG\r\n"])
+        redis.start()
+        assert look.Checks.ping(urlsplit(f"unix://shop:secret@{path}?db=0"), "shop", "secret") == "+PONG"
+        redis.join(5)
+        assert redis.heard == [b"*3\r\n$4\r\nAUTH\r\n$4\r\nshop\r\n$6\r\nsecret\r\n", b"*1\r\n$4\r\nPING\r\n"]
+        refusing = Redis(server, [b"-WRONGPASS invalid username-password pair\r\n"])
+        refusing.start()
+        assert look.Checks.ping(urlsplit(f"unix://shop:other@{path}"), "shop", "other").startswith("-WRONGPASS")
+
+
+@pytest.mark.parametrize(("address", "trusted"), [("127.0.0.1", True), ("192.0.2.1", False)])
+def test_redis_elsewhere_must_prove_who_it_is(look, tmp_path, address, trusted):
+    """Over the network the certificate must name the address that the app connects to."""
+    files = {name: str(tmp_path / name) for name in ("key.pem", "ca.pem")}
+    subprocess.run(
+        ["openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", "2", "-subj", "/CN=redis",
+         "-addext", f"subjectAltName=IP:{address}", "-keyout", files["key.pem"], "-out", files["ca.pem"]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files["ca.pem"], files["key.pem"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        Redis(server, [b"+OK\r\n", b"+PONG\r\n"], context).start()
+        url = urlsplit(f"rediss://shop:secret@127.0.0.1:{server.getsockname()[1]}/0?ssl_ca_certs={files['ca.pem']}")
+        if trusted:
+            assert look.Checks.ping(url, "shop", "secret") == "+PONG"
+        else:
+            with pytest.raises(ssl.SSLCertVerificationError):
+                look.Checks.ping(url, "shop", "secret")
 
 
 def test_targets_travel_as_json(verify):

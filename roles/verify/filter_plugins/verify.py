@@ -64,8 +64,8 @@ def verify_outside_probe(targets, done):
     """The outsider's tries as a probe; `done` is what the command returned."""
     if done["rc"] == 0:
         return {"targets": targets, "answers": json.loads(done["stdout"])}
-    said = (done.get("stderr") or done.get("msg") or "").strip().splitlines() or ["no reason given"]
-    return {"targets": [], "answers": [], "untried": said[-1]}
+    said = " ".join((done.get("stderr") or done.get("msg") or "no reason given").split())
+    return {"targets": [], "answers": [], "untried": said[-200:]}
 
 
 def verify_results(hosts, hostvars, name):
@@ -178,6 +178,8 @@ def verify_port_rows(host, arrows, states, idle_ports, tries):
             (by_port[port] if port in by_port else rest.setdefault(port, [])).append(one)
     rows = []
     for port, here in by_port.items():
+        if not here and not state:
+            continue
         name = f"port {port[1]}/{port[0]}"
         problems = _problems(here, idle, process)
         opened, shut = ([one for one in here if (one["answer"] == "open") is way] for way in (True, False))
@@ -218,11 +220,11 @@ def verify_clock_row(host, state, asked_after, seconds):
     return _row(host, "clock", True, "; ".join([*(row["detail"] for row in told), detail]))
 
 
-def verify_rows(hosts, arrows, states, probes, idle_ports, seconds):
+def verify_rows(hosts, asked, arrows, states, probes, idle_ports, seconds):
     """All rows of the report, host by host.
 
-    hosts: whom the run was for. states, probes: what came back, by host; a probe is ``{asked_at, targets, answers}``,
-    and the outsider's has ``untried`` in place of ``asked_at`` where it did not come about.
+    hosts: all of the inventory. asked: whom the run was for; of the others only what was tried is told. states, probes:
+    what came back, by host; a probe is ``{asked_at, targets, answers}``, and the outsider's has ``untried`` in place of ``asked_at`` where it did not come about.
     idle_ports: by host. seconds: how far clocks may be apart.
     """
     tries = [
@@ -233,9 +235,9 @@ def verify_rows(hosts, arrows, states, probes, idle_ports, seconds):
     rows = []
     for host in hosts:
         state = states.get(host)
-        if not state:
+        if not state and host in asked:
             rows.append(_row(host, "reachable", False, "Ansible could not reach it, or could not look around there; see above"))
-        else:
+        if state:
             rows += [_row(host, **row) for row in state["rows"] if row["check"] != "clock"]
             if host in probes:
                 rows.append(verify_clock_row(host, state, probes[host]["asked_at"], seconds))
@@ -256,6 +258,8 @@ def verify_table(rows, width=150):
         head = "  ".join(word.ljust(size) for word, size in zip(line, widths, strict=False))
         parts = textwrap.wrap(line[3], max(40, width - indent)) or [""]
         text += [f"{head}  {parts[0]}".rstrip(), *(" " * indent + part for part in parts[1:])]
+    failed = len(verify_problems(rows))
+    text.append(f"{len(rows)} checks, " + (f"{failed} FAILED" if failed else "all well"))
     return "\n".join(text)
 
 
