@@ -223,8 +223,9 @@ def verify_clock_row(host, state, asked_after, seconds):
 def verify_rows(hosts, asked, arrows, states, probes, idle_ports, seconds):
     """All rows of the report, host by host.
 
-    hosts: all of the inventory. asked: whom the run was for; of the others only what was tried is told. states, probes:
-    what came back, by host; a probe is ``{asked_at, targets, answers}``, and the outsider's has ``untried`` in place of ``asked_at`` where it did not come about.
+    hosts: all of the inventory. asked: whom the run was for; of the others only what was tried is told.
+    states, probes: what came back, by host; a probe is ``{asked_at, targets, answers}``, and the outsider's has
+    ``untried`` in place of ``asked_at`` where it did not come about.
     idle_ports: by host. seconds: how far clocks may be apart.
     """
     tries = [
