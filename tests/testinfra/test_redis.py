@@ -72,7 +72,6 @@ def test_app_may(shop, command):
         "ACL LIST",
         "MONITOR",
         "SHUTDOWN NOSAVE",
-        "DEBUG SLEEP 0",
         "MODULE LIST",
         "FUNCTION LIST",
         "SCRIPT FLUSH",
