@@ -7,11 +7,51 @@ import os
 import pytest
 from site_in_lab import ROOT, Site
 
+SITE = Site(ROOT / "inventories" / os.environ.get("MOLECULE_SCENARIO_NAME", "monolith"))
+
 
 @pytest.fixture(scope="session")
 def site():
     """The site under test; molecule names it."""
-    return Site(ROOT / "inventories" / os.environ.get("MOLECULE_SCENARIO_NAME", "monolith"))
+    return SITE
+
+
+class Machine:
+    """One host of the site."""
+
+    def __init__(self, name):
+        self.name = name
+
+    @property
+    def variables(self):
+        """Its variables in the inventory."""
+        return SITE.variables(self.name)
+
+    def run(self, command, **options):
+        """Run a shell command as root; what it says, without the last newline."""
+        return SITE.on(self.name, command, **options).strip()
+
+
+MACHINES = [Machine(path.stem) for path in sorted(SITE.overlay.glob("host_vars/*.yml"))]
+
+
+@pytest.fixture(scope="session", params=MACHINES, ids=lambda machine: machine.name)
+def machine(request):
+    """Every host of the site in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def neighbour(machine):
+    """Another host of the site."""
+    others = [one for one in MACHINES if one is not machine]
+    return others[0] if others else pytest.skip("this drawing has one host")
+
+
+@pytest.fixture(scope="session")
+def any_machine():
+    """One host, for what takes long and is the same on all."""
+    return MACHINES[0]
 
 
 @pytest.fixture(scope="session")

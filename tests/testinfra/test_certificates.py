@@ -4,70 +4,57 @@ from __future__ import annotations
 
 import pytest
 
-testinfra_hosts = ["ansible://all"]
 FOLDER = "/etc/appliance/tls"
 
 
 @pytest.fixture
-def root(host):
-    """Run a command as root; its output."""
-
-    def run(command):
-        with host.sudo():
-            return host.check_output(command)
-
-    return run
-
-
-@pytest.fixture
-def pairs(root):
+def pairs(machine):
     """Folders of the host's key pairs."""
-    return root(f"find {FOLDER} -mindepth 1 -type d").split()
+    return machine.run(f"find {FOLDER} -mindepth 1 -type d").split()
 
 
-def test_private_keys_are_for_root_and_their_group_only(root, pairs):
+def test_private_keys_are_for_root_and_their_group_only(machine, pairs):
     """Services that need one are members of Debian's group for it."""
-    assert root(f"find {FOLDER} -name privkey.pem -user root -group ssl-cert -perm 0640 | wc -l") == str(len(pairs))
+    assert machine.run(f"find {FOLDER} -name privkey.pem -user root -group ssl-cert -perm 0640 | wc -l") == str(len(pairs))
 
 
-def test_certificate_belongs_to_its_key(root, pairs):
+def test_certificate_belongs_to_its_key(machine, pairs):
     """What a run that was killed between the two would break."""
     for pair in pairs:
-        of_key = root(f"openssl pkey -in {pair}/privkey.pem -pubout")
-        assert root(f"openssl x509 -in {pair}/fullchain.pem -noout -pubkey") == of_key, pair
+        of_key = machine.run(f"openssl pkey -in {pair}/privkey.pem -pubout")
+        assert machine.run(f"openssl x509 -in {pair}/fullchain.pem -noout -pubkey") == of_key, pair
 
 
-def test_certificate_is_signed_by_the_authority_of_the_appliance(root, pairs):
+def test_certificate_is_signed_by_the_authority_of_the_appliance(machine, pairs):
     """As a server's, for it would not be accepted as anything else."""
     for pair in pairs:
-        assert root(f"openssl verify -CAfile {FOLDER}/ca.pem -purpose sslserver {pair}/fullchain.pem").endswith(": OK")
+        assert machine.run(f"openssl verify -CAfile {FOLDER}/ca.pem -purpose sslserver {pair}/fullchain.pem").endswith(": OK")
 
 
-def test_certificate_is_valid_for_a_month_and_less_than_browsers_refuse(root, pairs):
+def test_certificate_is_valid_for_a_month_and_less_than_browsers_refuse(machine, pairs):
     """Renewed under 30 days; browsers refuse more than 398."""
     for pair in pairs:
-        root(f"openssl x509 -in {pair}/fullchain.pem -noout -checkend {30 * 86400}")
-        assert "will expire" in root(f"openssl x509 -in {pair}/fullchain.pem -noout -checkend {398 * 86400} || true")
+        machine.run(f"openssl x509 -in {pair}/fullchain.pem -noout -checkend {30 * 86400}")
+        assert "will expire" in machine.run(f"openssl x509 -in {pair}/fullchain.pem -noout -checkend {398 * 86400} || true")
 
 
-def test_database_certificate_names_its_address(root, site, host, pairs):
+def test_database_certificate_names_its_address(machine, pairs):
     """Clients verify it in full, by the address that the inventory gives."""
     if f"{FOLDER}/postgresql" not in pairs:
         pytest.skip("no database on this host")
-    address = site.variables(host.backend.get_pytest_id().rpartition("/")[2])["ansible_host"]
+    address = machine.variables["ansible_host"]
     verify = f"openssl verify -CAfile {FOLDER}/ca.pem -verify_ip {{}} {FOLDER}/postgresql/fullchain.pem"
-    assert root(verify.format(address)).endswith(": OK")
-    assert "IP address mismatch" in root(verify.format("203.0.113.1") + " 2>&1 || true")
+    assert machine.run(verify.format(address)).endswith(": OK")
+    assert "IP address mismatch" in machine.run(verify.format("203.0.113.1") + " 2>&1 || true")
 
 
-def test_authority_cannot_make_another_authority(root):
+def test_authority_cannot_make_another_authority(machine):
     """A stolen server key must not sign for others."""
-    assert "CA:TRUE, pathlen:0" in root(f"openssl x509 -in {FOLDER}/ca.pem -noout -ext basicConstraints")
+    assert "CA:TRUE, pathlen:0" in machine.run(f"openssl x509 -in {FOLDER}/ca.pem -noout -ext basicConstraints")
 
 
-def test_authority_key_is_on_no_host(site, secrets, host):
+def test_authority_key_is_on_no_host(machine, secrets):
     """It is the one secret that can forge all the others' names; root's own files are searched too."""
-    name = host.backend.get_pytest_id().rpartition("/")[2]
     needle = secrets["ca_private_key"].splitlines()[1]
     search = "f=$(mktemp /run/needle.XXXXXX); cat > $f; grep -raFlf $f /etc /root /home /srv /tmp /var --exclude-dir=lib; rm -f $f"
-    assert site.on(name, search, input=needle + "\n", check=False) == ""
+    assert machine.run(search, input=needle + "\n", check=False) == ""
