@@ -119,13 +119,14 @@ def make(lab, plan):
     """Everything but running processes."""
     lab.save(plan, None, complete=False)
     base = image.base(plan.suite)
-    for folder in ("log", "roots", "disks"):
-        (lab.state / folder).mkdir()
+    (lab.state / "log").mkdir()
+    for folder in ("roots", "disks"):                   # the machines' files are not for other users here
+        (lab.state / folder).mkdir(mode=0o700)
     if available_mb() >= MEMORY_DISK_MB:
-        run("mount", "-t", "tmpfs", "-o", "mode=0755", f"lab-{plan.name}", lab.state / "disks")
+        run("mount", "-t", "tmpfs", "-o", "mode=0700", f"lab-{plan.name}", lab.state / "disks")
     else:
         say("little memory is free, so the machines' disks lie on this computer's disk, which is slower")
-    public_port = free_port(PUBLIC_PORT) if plan.front else None
+    public_port = take_port(lab, plan) if plan.front else None
     public_key, sudo_password = overlay.make_secrets(plan)
     masters = overlay.ssh_masters(plan.name)
     masters.parent.mkdir(exist_ok=True)
@@ -146,6 +147,18 @@ def make(lab, plan):
 def available_mb():
     with open("/proc/meminfo") as lines:
         return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+def take_port(lab, plan):
+    """Choose one and have it written down before another lab chooses."""
+    everybody = os.open(STATE, os.O_RDONLY)
+    try:
+        fcntl.flock(everybody, fcntl.LOCK_EX)
+        port = free_port(PUBLIC_PORT)
+        lab.save(plan, port, complete=False)
+    finally:
+        os.close(everybody)
+    return port
 
 
 def free_port(port):
@@ -282,9 +295,10 @@ def execute(lab, origin, on, command):
     # In a mount namespace of its own, since names are to be looked up as the hosts do.
     user, group = invoker()
     demote = ["setpriv", f"--reuid={user}", f"--regid={group}", "--init-groups"] if user else []
-    script = 'mount --bind "$1" "$(readlink -f /etc/resolv.conf)" && shift && exec "$@"'
-    become(["nsenter", f"--net={where}", "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", script, "lab",
-            str(lab.state / "resolv.conf"), *demote, *command])
+    script = ('for file in resolv.conf nsswitch.conf; do '
+              '[ ! -e /etc/$file ] || mount --bind "$0/$file" "$(readlink -f /etc/$file)" || exit; done; exec "$@"')
+    become(["nsenter", f"--net={where}", "unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", script,
+            str(lab.state), *demote, *command])
 
 
 def become(command):

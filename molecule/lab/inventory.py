@@ -21,6 +21,11 @@ OUTSIDER_NETWORKS = ("198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24")
 OUTSIDER_NETWORKS_6 = ("2001:db8:6f75:7400::/64", "2001:db8:6f75:7401::/64")
 SERVICE_NETWORKS = ("198.18.53.0/24", "198.19.53.0/24", "198.18.54.0/24")
 
+# Variables that ansible prefers to those which the overlay sets anyway.
+ALIASES = ("ansible_ssh_host", "ansible_ssh_port", "ansible_ssh_user", "ansible_private_key_file", "ansible_ssh_args",
+           "ansible_become_pass", "ansible_sudo_pass")
+BECOME_PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
+
 # The subnet that is assumed around a host's address.
 PREFIX = {4: 24, 6: 64}
 
@@ -32,6 +37,7 @@ class Host:
     ssh_host: str                 # what ansible connects to: an address, or a name
     ssh_port: int = 22
     groups: list = field(default_factory=list)
+    aliases: list = field(default_factory=list)     # older spellings of connection variables that its inventory uses
     machine: str = ""             # short and unique on this computer, for nspawn and the interface
 
 
@@ -157,7 +163,7 @@ def as_host(name, values, groups):
     connection = values.get("ansible_connection", "ssh")
     if connection not in ("ssh", "smart", "paramiko", "ansible.builtin.ssh", "ansible.builtin.paramiko_ssh"):
         raise LabError(f"{name}: ansible_connection is {connection!r}; the lab's machines are reached by ssh only")
-    ssh_host = str(values.get("ansible_host", values.get("ansible_ssh_host", name)))
+    ssh_host = str(values.get("ansible_ssh_host", values.get("ansible_host", name)))
     addresses = values.get("appliance_addresses", [])
     if isinstance(addresses, str):
         raise LabError(f"{name}: appliance_addresses must be a list of plain addresses, not {addresses!r}")
@@ -175,11 +181,11 @@ def as_host(name, values, groups):
             raise LabError(f"{name}: {address} cannot be another machine's address")
     if all(ipaddress.ip_address(address).version == 6 for address in addresses):
         raise LabError(f"{name}: it has IPv6 addresses only; the lab needs an IPv4 one in appliance_addresses as well")
-    port = values.get("ansible_port", values.get("ansible_ssh_port", 22))
+    port = values.get("ansible_ssh_port", values.get("ansible_port", 22))
     if not str(port).isdigit():
         raise LabError(f"{name}: ansible_port must be a plain number, not {port!r}")
     return Host(name=name, addresses=[str(ipaddress.ip_address(a)) for a in addresses], ssh_host=ssh_host,
-                ssh_port=int(port), groups=groups)
+                ssh_port=int(port), groups=groups, aliases=[alias for alias in ALIASES if alias in values])
 
 
 def subnet(address):
@@ -273,7 +279,7 @@ def make_plan(name, path, variables, groups, **options):
         ("ansible_ssh_common_args", "ansible_ssh_extra_args", "ansible_ssh_args"))]
     if jumps:
         notes.append(f"jump hosts are not used here: the lab reaches {', '.join(jumps)} directly")
-    if any("ansible_become_password" in v or "ansible_become_pass" in v for v in variables.values()):
+    if any(key in values for values in variables.values() for key in BECOME_PASSWORDS):
         options["sudo_password"] = True
 
     return Plan(name=name, inventory=str(path), hosts=hosts, gateways=gateways, operator=operator,

@@ -106,6 +106,13 @@ def variables(plan, state, host, public_port, proxy_url):
         values["base_ca_certificates"] = certificates
     if proxy_url:
         values["base_http_proxy"] = proxy_url
-    if plan.sudo_password:
-        values["ansible_become_password"] = (own / "sudo_password").read_text()
-    return values
+    password = (own / "sudo_password").read_text() if plan.sudo_password else None
+    if password:
+        values["ansible_become_password"] = password
+    standins = {
+        "ansible_ssh_host": host.ssh_host, "ansible_ssh_port": host.ssh_port, "ansible_ssh_user": values["ansible_user"],
+        "ansible_private_key_file": values["ansible_ssh_private_key_file"],
+        "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
+        "ansible_become_pass": password, "ansible_sudo_pass": password,
+    }
+    return {**values, **{alias: standins[alias] for alias in host.aliases}}

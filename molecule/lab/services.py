@@ -4,14 +4,18 @@ import hashlib
 import ipaddress
 import json
 import secrets
+import socket
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from . import image, network, units
 from .inventory import is_address
-from .system import invoker
+from .system import LabError, invoker
 
 RESOLVER, RELAY, PROXY = "@resolver", "@relay", "@proxy"
+START_SECONDS = 15
 PROXY_NAME, PROXY_PORT = "proxy.lab.test", 3128
 
 
@@ -64,6 +68,10 @@ def write(state, plan, base_root, public_port):
         "hosts": hosts,
     }
     (state / "relay.json").write_text(json.dumps(relay, indent=1))
+    # For commands on this computer, whose own lookups may go through a daemon outside the lab.
+    switch = Path("/etc/nsswitch.conf").read_text().splitlines() if Path("/etc/nsswitch.conf").exists() else []
+    lines = [line for line in switch if not line.startswith("hosts:")]
+    (state / "nsswitch.conf").write_text("\n".join([*lines, "hosts: files dns"]) + "\n")
     return addresses
 
 
@@ -113,3 +121,18 @@ def start(state, plan):
         units.stop(plan.name, name)
         units.start(plan.name, name, command, state / "log" / f"{name[1:]}.log")
         stamp.write_text(digest)
+    check(state)
+
+
+def check(state):
+    """Until the relay answers: without it nobody gets to a host."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with suppress(OSError), socket.socket(socket.AF_UNIX) as relay:
+            relay.connect(str(state / "relay.sock"))
+            relay.sendall(b"nobody 0\n")
+            if relay.recv(400):
+                return
+        time.sleep(0.02)
+    lines = (state / "log" / "relay.log").read_text().strip().splitlines()
+    raise LabError(f"the relay does not start: {lines[-2] if len(lines) > 1 else 'it says nothing'}")
