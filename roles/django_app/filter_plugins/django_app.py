@@ -92,7 +92,9 @@ def django_app_problems(app, name):
         "pages[].root": [page["root"] for page in app["pages"]],
     }
     for key, paths in inside.items():
-        problems += [f"{where}.{key}: {path} leaves the project; type a path relative to manage.py's folder" for path in paths if _outside(path)]
+        problems += [
+            f"{where}.{key}: {path} leaves the project; type a path relative to manage.py's folder" for path in paths if _outside(path)
+        ]
     if _outside(app["project"]):
         problems.append(f"{where}.project: {app['project']} leaves the source; type manage.py's folder, relative to the source")
     else:

@@ -3,6 +3,12 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 module: app_release
 short_description: Make a release of an app and hand the traffic over to it
@@ -41,12 +47,6 @@ steps:
   type: list
   returned: success
 """
-
-import json
-import os
-import subprocess
-
-from ansible.module_utils.basic import AnsibleModule
 
 TOOL = "/usr/local/lib/appliance/release"
 

@@ -3,6 +3,23 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
+import fnmatch
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tarfile
+import tempfile
+import time
+from pathlib import Path, PurePosixPath
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = r"""
 module: app_source
 short_description: Pack an app's source into a deterministic archive
@@ -40,25 +57,9 @@ revision: {description: "The commit, with -dirty after it where files differ; em
 requires_python: {description: "What pyproject.toml requires, or empty", type: str, returned: success}
 """
 
-import base64
-import fcntl
-import fnmatch
-import gzip
-import hashlib
-import os
-import re
-import shutil
-import stat
-import subprocess
-import tarfile
-import tempfile
-import time
-from pathlib import Path, PurePosixPath
-
-from ansible.module_utils.basic import AnsibleModule
-
 #: Never part of a release, whatever .gitignore says.
-EXCLUDED = {".git", "__pycache__", "node_modules", ".venv", "venv", ".tox", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".cache", ".secrets", ".DS_Store"}
+EXCLUDED = {".DS_Store", ".cache", ".git", ".secrets", ".tox", ".venv", "__pycache__", "node_modules", "venv"}
+EXCLUDED |= {".mypy_cache", ".pytest_cache", ".ruff_cache"}
 EXCLUDED_PATTERNS = ("*.pyc", "*.pyo", "*.sock")
 #: 1980-01-02: constant, and late enough for zip files made from it.
 MTIME = 315619200
@@ -150,7 +151,9 @@ def pack(root, paths, out, where):
                 info.type, info.linkname = tarfile.SYMTYPE, os.readlink(full)
                 target = os.path.normpath(os.path.join(os.path.dirname(path), info.linkname))
                 if os.path.isabs(info.linkname) or target.split(os.sep)[0] == "..":
-                    raise SourceError(f"{where}: {path} is a link to {info.linkname}, which is outside the source; put the file itself there, or exclude the link")
+                    raise SourceError(
+                        f"{where}: {path} is a link to {info.linkname}, outside the source; put the file itself there, or exclude the link"
+                    )
                 archive.addfile(info)
             elif stat.S_ISREG(mode):
                 info.mode = 0o755 if mode & 0o100 else 0o644
@@ -181,13 +184,12 @@ def check_project(paths, project, requirements, where):
     """The source has what the contract says."""
     have = set(paths)
     if project not in (".", "") and not any(path.startswith(os.path.normpath(project) + "/") for path in have):
-        raise SourceError(f"{where}.project: the source has no folder {project}; type the folder that holds manage.py, relative to the source")
+        raise SourceError(f"{where}.project: the source has no folder {project}; type manage.py's folder, relative to the source")
     manage = os.path.normpath(os.path.join(project, "manage.py"))
     if manage not in have:
         near = sorted(os.path.dirname(path) or "." for path in have if os.path.basename(path) == "manage.py")
-        raise SourceError(
-            f"{where}.project: there is no {manage} in the source" + (f"; it is in {', '.join(near)}, so type project: {near[0]}" if near else "")
-        )
+        remedy = f"; it is in {', '.join(near)}, so type project: {near[0]}" if near else ""
+        raise SourceError(f"{where}.project: there is no {manage} in the source{remedy}")
     for file in requirements:
         path = os.path.normpath(os.path.join(project, file))
         if path not in have:
@@ -212,19 +214,24 @@ def check_out(url, version, git, cache, folder, keep, where):
         commit = _resolve(git, bare, version) if re.fullmatch(r"[0-9a-f]{40}", version) else None
         if commit is None:
             try:
-                git("--git-dir", bare, "fetch", "--quiet", "--force", "--prune", url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+                refs = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+                git("--git-dir", bare, "fetch", "--quiet", "--force", "--prune", url, *refs)
             except SourceError as error:
-                raise SourceError(f"{where}.git: {git.scrub(url)} cannot be read: {error}\nCheck the address, and that this user of the control node may read it.") from None
+                raise SourceError(
+                    f"{where}.git: {git.scrub(url)} cannot be read: {error}\n"
+                    "Check the address, and that this user of the control node may read it."
+                ) from None
             commit = _resolve(git, bare, version)
         if commit is None:
-            names = git("--git-dir", bare, "for-each-ref", "--sort=-creatordate", "--count=10", "--format=%(refname:short)").decode().split()
+            listed = git("--git-dir", bare, "for-each-ref", "--sort=-creatordate", "--count=10", "--format=%(refname:short)")
+            names = listed.decode().split()
             raise SourceError(
                 f"{where}.version: {version} is no branch, tag or commit of {git.scrub(url)}; there are {', '.join(names) or 'none'}"
             )
         os.makedirs(folder)
         git("--git-dir", bare, "--work-tree", folder, "-c", "core.autocrlf=false", "checkout", "--quiet", "--force", commit, "--", ".")
         if os.path.exists(os.path.join(folder, ".gitmodules")):
-            raise SourceError(f"{where}.git: the repository has submodules, which are not fetched; check it out yourself and use source.path")
+            raise SourceError(f"{where}.git: submodules are not fetched; check the repository out yourself and use source.path")
     return commit
 
 
@@ -258,15 +265,14 @@ def read_source(params, keep, scratch):
             url = str(Path(params["base_dir"], url).resolve())
         root = os.path.join(scratch, "tree")
         revision = check_out(url, params["version"] or "HEAD", git, cache, root, keep, f"{where}.source")
-        paths = sorted(
-            os.path.relpath(os.path.join(folder, name), root) for folder, links, names in _walk(root) for name in names + links
-        )
+        paths = sorted(os.path.relpath(os.path.join(folder, name), root) for folder, links, names in _walk(root) for name in names + links)
         paths = [path for path in paths if wanted(path)]
     else:
         root = os.path.join(params["base_dir"], params["path"])
         if not os.path.isdir(root):
             raise SourceError(
-                f"{where}.source.path: there is no folder {os.path.normpath(root)}; type a path relative to the inventory ({params['base_dir']})"
+                f"{where}.source.path: there is no folder {os.path.normpath(root)};"
+                f" type a path relative to the inventory ({params['base_dir']})"
             )
         root = os.path.realpath(root)
         paths = files_of_folder(root, git)

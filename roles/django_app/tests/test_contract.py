@@ -56,12 +56,13 @@ def test_the_defaults_have_no_problem():
 )
 def test_a_problem_names_its_variable(changes, variable):
     problems = filters.django_app_problems(contract(**changes), "shop")
-    assert len(problems) == 1 and problems[0].startswith(f"appliance_apps.{variable}")
+    assert [problem.startswith(f"appliance_apps.{variable}") for problem in problems] == [True]
 
 
 def test_null_unsets_a_default_and_files_replace_their_variable():
     app = contract(env={"EMAIL_URL": None, "DEBUG": False, "PORT": 8}, secrets={"TOKEN": {"as": "file"}})
-    environment = filters.django_app_environment({"EMAIL_URL": "smtp://x", "CACHE_URL": ""}, {"TOKEN": "t", "SECRET_KEY": "k"}, app, "/etc/x")
+    defaults, secrets = {"EMAIL_URL": "smtp://x", "CACHE_URL": ""}, {"TOKEN": "t", "SECRET_KEY": "k"}
+    environment = filters.django_app_environment(defaults, secrets, app, "/etc/x")
     assert environment == {"SECRET_KEY": "k", "TOKEN_FILE": "/etc/x/secrets/TOKEN", "DEBUG": "False", "PORT": "8"}
 
 
@@ -194,5 +195,6 @@ def test_a_link_out_of_the_source_is_refused(tmp_path, project):
 def test_the_packed_tar_has_no_owner(tmp_path, project):
     out = io.BytesIO()
     source.pack(project, ["manage.py"], out, "x")
-    member = tarfile.open(fileobj=io.BytesIO(out.getvalue())).getmember("manage.py")
+    with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
+        member = archive.getmember("manage.py")
     assert (member.uid, member.gid, member.mode, member.mtime) == (0, 0, 0o644, source.MTIME)

@@ -78,8 +78,7 @@ def test_files_of_kept_releases_stay_and_others_go(release, tree):
     (source / "css/a.css").unlink()
     (source / "css/b.css").write_text("b")
     release.publish(source, target, {Path("css/a.css")}, me())
-    assert "css/a.css" in files(target) and "css/b.css" in files(target)
-    assert "tiny.txt" not in files(target)
+    assert {name for name in files(target) if not name.endswith((".gz", ".br"))} == {"css/a.css", "css/b.css"}
 
 
 def test_links_are_not_published(release, tree):
