@@ -311,7 +311,8 @@ def appliance_certificate_items(host, groups, apps, addresses, provided, redis_t
     if "cache" in boxes and redis_tls:
         items.append({"name": "redis", **here})
     if "app" in boxes and "gateway" not in boxes:
-        items.append({"name": "origin", **here})
+        # By name too: nginx, as a client, compares no address with a certificate.
+        items.append({"name": "origin", **here, "domains": [domain for app in apps.values() for domain in app["domains"]]})
     if "gateway" in boxes:
         for name, app in apps.items():
             items.append({"name": name, "domains": [*app["domains"], *(app.get("redirects") or [])], "addresses": []})
