@@ -43,6 +43,7 @@ class Lab:
 
     def save(self, plan, public_port, complete):
         part = self.file.with_suffix(".part")
+        part.touch(mode=0o600)                          # a proxy's address may carry a password
         part.write_text(json.dumps({"complete": complete, "public_port": public_port, "plan": plan.as_dict()}, indent=1))
         part.rename(self.file)
 
@@ -103,12 +104,21 @@ def up(lab, path, given):
             say("removing what an earlier run left")
         remove(lab)
         public_port = make(lab, plan)
-    services.start(lab.state, plan)
-    for host in plan.hosts:
+    credentials = overlay.make_secrets(plan)
+    layers = [layer for layer in (image.package_layer(plan.suite), image.base(plan.suite)) if layer]
+
+    def raise_host(host):
+        if not mounts_below(machine.root(lab.state, host)):
+            machine.make_disk(lab.state, plan, host, layers)
+            machine.configure(machine.root(lab.state, host), plan, host, *credentials)
         if not units.running(lab.name, host.name):
             machine.start(lab.state, plan, host)
-    with ThreadPoolExecutor(len(plan.hosts)) as pool:
-        list(pool.map(lambda host: machine.wait(lab.state, plan, host), plan.hosts))
+        machine.wait(lab.state, plan, host)
+
+    with ThreadPoolExecutor(len(plan.hosts) + 1) as pool:
+        surroundings = pool.submit(services.start, lab.state, plan)
+        list(pool.map(raise_host, plan.hosts))
+        surroundings.result()
     overlay.write(plan, lab.state, public_port, services.proxy_url(lab.state))
     lab.save(plan, public_port, complete=True)
     say(f"{len(plan.hosts)} hosts of lab {lab.name} are up after {time.monotonic() - started:.1f} s; "
@@ -116,7 +126,7 @@ def up(lab, path, given):
 
 
 def make(lab, plan):
-    """Everything but running processes."""
+    """All that the hosts share, but for running processes."""
     lab.save(plan, None, complete=False)
     base = image.base(plan.suite)
     (lab.state / "log").mkdir()
@@ -127,20 +137,11 @@ def make(lab, plan):
     else:
         say("little memory is free, so the machines' disks lie on this computer's disk, which is slower")
     public_port = take_port(lab, plan) if plan.front else None
-    public_key, sudo_password = overlay.make_secrets(plan)
     masters = overlay.ssh_masters(plan.name)
     masters.parent.mkdir(exist_ok=True)
     masters.mkdir(mode=0o700, exist_ok=True)
     os.chown(masters, *invoker())
     network.create(plan, services.write(lab.state, plan, base, public_port))
-    layers = [layer for layer in (image.package_layer(plan.suite), base) if layer]
-
-    def disk(host):
-        machine.make_disk(lab.state, plan, host, layers)
-        machine.configure(machine.root(lab.state, host), plan, host, public_key, sudo_password)
-
-    with ThreadPoolExecutor(len(plan.hosts)) as pool:
-        list(pool.map(disk, plan.hosts))
     return public_port
 
 

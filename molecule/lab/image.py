@@ -20,7 +20,7 @@ from .system import CACHE, LabError, mounts_below, remove_tree, run, say
 # A freshly installed minimal server, with what Ansible needs. Nothing that a role of the appliance installs.
 PACKAGES = ("systemd", "systemd-sysv", "libpam-systemd", "dbus", "openssh-server", "sudo", "python3", "python3-apt",
             "iproute2", "ca-certificates", "netbase", "procps", "tzdata", "apt-utils", "less")
-RECIPE = 3
+RECIPE = 4
 MAX_AGE_DAYS = 14
 SITE_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
@@ -80,6 +80,12 @@ def build(suite, root, lock):
         key.unlink()
     (root / "etc/machine-id").write_text("")
     (root / "etc/resolv.conf").unlink(missing_ok=True)
+    # What systemd does once after an installation is done here once, instead of at each machine's first start.
+    run("chroot", root, "journalctl", "--update-catalog")
+    run("chroot", root, "ldconfig")
+    for mark in (root / "etc/.updated", root / "var/.updated"):
+        mark.touch()
+        os.utime(mark, ns=((root / "usr").stat().st_mtime_ns,) * 2)
 
 
 def sources_of(base_root):
@@ -172,7 +178,9 @@ def harvest(suite, uppers):
         os.utime(part / LISTS, (0, 0))
         part.rename(CACHE / f"packages-{suite}-{time.time_ns()}")
         for stale in CACHE.glob(f"packages-{suite}-[0-9]*"):
-            if stale != package_layer(suite) and not in_use(stale):
+            # A lab may just have chosen the one before, and not mounted it yet.
+            aged = time.time() - stale.stat().st_ctime > 600
+            if stale != package_layer(suite) and aged and not in_use(stale):
                 remove_tree(stale)
 
 

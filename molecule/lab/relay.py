@@ -39,15 +39,14 @@ class Relay:
             raise OSError(ctypes.get_errno(), "cannot change the network namespace")
 
     def listen_inside(self, address, port):
-        listener = self.socket_inside(socket.AF_INET)
+        listener = self.socket_inside(family_of(address))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
         listener.listen(256)
         return listener
 
     async def connect_inside(self, address, port, source):
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        connection = self.socket_inside(family)
+        connection = self.socket_inside(family_of(address))
         try:
             connection.setblocking(False)
             connection.bind((source, 0))
@@ -59,7 +58,8 @@ class Relay:
 
     async def run(self):
         for address, port, host, host_port in self.configuration["sources"]:
-            handler = self.hand_on(lambda host=host, port=host_port: asyncio.open_connection(host, port, limit=CHUNK))
+            handler = self.hand_on(lambda host=host, port=host_port: asyncio.open_connection(
+                host, port, limit=CHUNK, happy_eyeballs_delay=0.25))
             await asyncio.start_server(handler, sock=self.listen_inside(address, port), limit=CHUNK)
         if self.configuration["public"]:
             port, address, source = self.configuration["public"]
@@ -115,6 +115,10 @@ class Relay:
             except OSError as error:
                 with suppress(OSError):
                     client.send(f"{host} port {port}: {error or 'no answer'}".encode())
+
+
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 async def pump(reader, writer):

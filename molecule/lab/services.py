@@ -22,7 +22,10 @@ PROXY_NAME, PROXY_PORT = "proxy.lab.test", 3128
 def package_sources(plan, base_root):
     """[[address inside the lab, port, host, port]], one address per host, and the names that lead to them."""
     listeners, names = [], {}
+    here = {*plan.names, *(address for host in plan.hosts for address in host.addresses)}
     for host, port in [*image.sources_of(base_root), *image.endpoints(plan.urls)]:
+        if host in here:
+            continue                                    # a host of the inventory is a source itself
         if host not in names:
             # Behind the proxy they answer at loopback addresses, which only the proxy can reach.
             names[host] = host if is_address(host) else (
@@ -134,5 +137,5 @@ def check(state):
             if relay.recv(400):
                 return
         time.sleep(0.02)
-    lines = (state / "log" / "relay.log").read_text().strip().splitlines()
-    raise LabError(f"the relay does not start: {lines[-2] if len(lines) > 1 else 'it says nothing'}")
+    lines = [line for line in (state / "log" / "relay.log").read_text().splitlines() if not line.startswith("supervise:")]
+    raise LabError(f"the relay does not start: {lines[-1] if lines else 'it says nothing'}")

@@ -85,11 +85,14 @@ def start(lab, name, command, log, restart="always", environment=None):
     environment = environment or {}
     if SYSTEMD:
         run("systemctl", "reset-failed", unit(lab, name), check=False)
-        policy = ["-p", "Restart=always", "-p", "RestartSec=1"] if restart == "always" else [
-            "-p", f"RestartForceExitStatus={restart}", "-p", f"SuccessExitStatus={restart}", "-p", "RestartSec=100ms"]
-        run("systemd-run", "-q", f"--unit={unit(lab, name)}", "--slice=machine.slice", *policy,
-            "-p", "Delegate=yes", "-p", "KillMode=mixed", "-p", "TasksMax=infinity", "-p", f"StandardOutput=append:{log}",
-            "-p", f"StandardError=append:{log}", *[f"--setenv={k}={v}" for k, v in environment.items()], "--", *command)
+        settings = ["Delegate=yes", "StartLimitIntervalSec=0", "KillMode=mixed", "TasksMax=infinity",
+                    f"StandardOutput=append:{log}", f"StandardError=append:{log}"]
+        if restart == "always":
+            settings += ["Restart=always", "RestartSec=1"]
+        else:
+            settings += [f"RestartForceExitStatus={restart}", f"SuccessExitStatus={restart}", "RestartSec=100ms"]
+        run("systemd-run", "-q", f"--unit={unit(lab, name)}", "--slice=machine.slice", *[f"--property={one}" for one in settings],
+            *[f"--setenv={key}={value}" for key, value in environment.items()], "--", *command)
         return
     groups = []
     for folder in hierarchies():

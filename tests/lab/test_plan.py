@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lab import cli, image, inventory
+from lab import cli, image, inventory, services
 from lab.system import LabError
 
 
@@ -139,6 +139,34 @@ def test_plan_survives_its_file():
 def test_package_sources_are_hosts_and_ports():
     urls = ["http://mirror.example.test:8081/debian", "https://index.example.test/simple", "junk"]
     assert image.endpoints(urls) == [["mirror.example.test", 8081], ["index.example.test", 80], ["index.example.test", 443]]
+
+
+def test_mirrors_of_the_inventory_are_sources_unless_they_are_hosts(tmp_path):
+    (tmp_path / "sources.json").write_text('[["debian.example.test", 80]]')
+    mirrors = {"base_apt_mirror": "http://mirror.example.test:8081/debian", "base_pip_index_url": "http://10.1.2.3/simple",
+               "base_http_proxy": "http://10.200.0.1:3128"}
+    made = plan(one(**mirrors))
+    listeners, names = services.package_sources(made, tmp_path / "root")
+    assert [listener[1:] for listener in listeners] == [
+        [80, "debian.example.test", 80],
+        [8081, "mirror.example.test", 8081],
+        [3128, "10.200.0.1", 3128],
+    ]
+    assert names["10.200.0.1"] == "10.200.0.1", "an address answers at itself"
+
+
+def test_behind_a_proxy_sources_answer_where_no_host_reaches(tmp_path):
+    (tmp_path / "sources.json").write_text('[["debian.example.test", 80]]')
+    _, names = services.package_sources(plan(one(), http_proxy=True), tmp_path / "root")
+    assert names["debian.example.test"].startswith("127.")
+
+
+def test_older_spellings_are_replaced_too():
+    """Ansible prefers ansible_ssh_user to ansible_user, and so on."""
+    made = plan(one(ansible_ssh_user="deploy", ansible_become_pass="production's", ansible_ssh_port=2222))  # noqa: S106
+    assert made.hosts[0].aliases == ["ansible_ssh_port", "ansible_ssh_user", "ansible_become_pass"]
+    assert made.hosts[0].ssh_port == 2222
+    assert made.sudo_password
 
 
 @pytest.mark.parametrize(
