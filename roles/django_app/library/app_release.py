@@ -13,7 +13,7 @@ DOCUMENTATION = r"""
 module: app_release
 short_description: Make a release of an app and hand the traffic over to it
 description:
-  - Runs C(/usr/local/lib/appliance/release deploy) on the host, which compares what serves with what app.json asks for.
+  - Runs C(/usr/local/sbin/appliance-release deploy) on the host, which compares what serves with what app.json asks for.
   - A failure shows the failed command's own output; the release that served keeps serving.
 options:
   name:
@@ -48,7 +48,7 @@ steps:
   returned: success
 """
 
-TOOL = "/usr/local/lib/appliance/release"
+TOOL = "/usr/local/sbin/appliance-release"
 
 
 def main():

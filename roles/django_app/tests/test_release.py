@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[1] / "files/appliance/release"
+TOOL = Path(__file__).resolve().parents[1] / "files/appliance-release"
 
 
 @pytest.fixture(scope="session")
