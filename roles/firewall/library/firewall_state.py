@@ -5,7 +5,7 @@ DOCUMENTATION = r"""
 module: firewall_state
 short_description: Compare a host's firewall with what it should be
 description:
-  - Reports C(changed) where the table in the kernel, the file that is loaded at boot or the unit that loads it is not as given.
+  - Compares the table in the kernel, the file that is loaded at boot and the unit that loads it with what is given.
   - What the kernel should show is found by loading the ruleset in a network namespace of its own, so that a table changed by hand is seen.
 options:
   table: {description: Family and name of the table, type: str, required: true}
@@ -31,6 +31,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+differs: {description: Whether anything is not as it should be; as C(changed) under check mode only, returned: always, type: bool}
 installed: {description: Whether nft is there, returned: always, type: bool}
 first: {description: Whether this host never had a table of ours, returned: always, type: bool}
 peers: {description: Established inbound connections that no rule covers, returned: always, type: list, elements: str}
@@ -151,9 +152,10 @@ def main():
         diff.append({"before_header": params["unit_file"], "after_header": params["unit_file"],
                      "before": read(params["unit_file"]) or "", "after": params["unit"]})
 
+    differs = bool(diff) or not nft or unit_state != "enabled active" or bool(pending)
+    # It only looks; under check mode it speaks for what a run would change.
     module.exit_json(
-        changed=bool(diff) or not nft or unit_state != "enabled active" or bool(pending),
-        diff=diff, installed=bool(nft), first=first, managers=managers,
+        changed=differs and module.check_mode, differs=differs, diff=diff, installed=bool(nft), first=first, managers=managers,
         peers=uncovered(module, params["rules"], accepted) if first else [])
 
 
