@@ -92,7 +92,9 @@ class Plan:
 def locate(argument):
     """Name of the lab, and its inventory, from either of them. The latter is None where only a name is known."""
     path = Path(argument)
-    if not path.exists() and "/" not in argument:
+    if not path.exists():
+        if "/" in argument:
+            raise LabError(f"there is no inventory {argument}")
         path = PROJECT / "inventories" / argument
         if not path.exists():
             return checked_name(argument), None
@@ -246,8 +248,10 @@ def make_plan(name, path, variables, groups, **options):
     taken = dict(taken)
 
     gateways = []
+    # An address that has a name is left to whom it belongs.
+    singles = {str(n[0]) for nets in networks.values() for n in nets if n.num_addresses == 1}
     for network in subnets:
-        address = first_free(network, taken)
+        address = first_free(network, singles.union(taken)) or first_free(network, taken)
         taken[address] = "the lab"
         gateways.append(f"{address}/{network.prefixlen}")
     lab_addresses = {gateway.split("/")[0] for gateway in gateways}

@@ -99,10 +99,13 @@ def power_off(plan, host):
     """Pull the plug: everything in the machine ends at once."""
     pid = leader(plan, host)
     if pid:
+        cable = network.namespace_of(pid)
         os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + 5
         while units.running(plan.name, host.name) and time.monotonic() < end:
             time.sleep(0.02)
+        if cable:
+            network.end_processes(cable)
     units.stop(plan.name, host.name)
 
 

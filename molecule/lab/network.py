@@ -113,17 +113,30 @@ def set_router():
 def delete(lab):
     """Also what still runs in there: an open connection would keep the namespace alive without a name."""
     for name in namespaces(lab):
-        for number in range(100):
-            pids = run("ip", "netns", "pids", name, check=False).stdout.split()
-            if not pids:
-                break
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGTERM if number == 0 else signal.SIGKILL)
-            time.sleep(0.05)
+        with suppress(OSError):                         # a half-made one
+            end_processes(path(name).stat().st_ino)
         for link in interfaces(name):
             run("ip", "-n", name, "link", "delete", link, check=False)
         run("ip", "netns", "delete", name)
+
+
+def end_processes(inode):
+    """End what runs in a network namespace, also commands of `exec`."""
+    for _ in range(100):
+        pids = [process.name for process in Path("/proc").glob("[0-9]*") if namespace_of(process.name) == inode]
+        if not pids or inode == namespace_of("self"):
+            return
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def namespace_of(pid):
+    try:
+        return Path(f"/proc/{pid}/ns/net").stat().st_ino
+    except OSError:
+        return None
 
 
 def interfaces(name):

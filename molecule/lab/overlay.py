@@ -17,8 +17,8 @@ from .system import PROJECT, PYTHON, folder_own, run, write_own
 CONNECT = Path(__file__).with_name("connect.py")
 
 
-def folder(name):
-    return PROJECT / ".lab" / name
+def folder(name, project=PROJECT):
+    return project / ".lab" / name
 
 
 def inventory(name):

@@ -291,7 +291,24 @@ def test_http_proxy_is_the_only_way_out(labs):
     assert lab.on("one", "runuser", "-u", "ansible", "--", "sudo", "-n", "true", check=False).returncode != 0
 
 
+def test_another_copy_of_an_inventory_is_refused(lab, tmp_path):
+    """Its lab would have the same name, and its `down` would take ours."""
+    copy = tmp_path / lab.name
+    copy.mkdir()
+    (copy / "hosts.yml").write_text((lab.inventory / "hosts.yml").read_text())
+    for verb in ("up", "down"):
+        refused = subprocess.run([*lab.command(verb)[:3], str(copy)], text=True, capture_output=True)
+        assert refused.returncode == 1
+        assert f"a lab selftest was made from {lab.inventory}" in refused.stderr
+    assert lab.status()["up"]
+
+
 def test_down_leaves_nothing(lab):
+    """Not even what somebody runs in there."""
+    commands = [subprocess.Popen(lab.command("exec", *who, "sleep", "1000")) for who in ([], ["--from", "front"], ["--on", "data"])]
+    time.sleep(1)
     lab.run("down")
     assert lab.traces() == []
+    for command in commands:
+        assert command.wait(10) != 0
     assert lab.status() == {"name": lab.name, "up": False}

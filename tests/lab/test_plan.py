@@ -189,3 +189,5 @@ def test_name_is_the_folder_of_the_inventory(tmp_path):
     assert inventory.locate(str(tmp_path / "shop"))[0] == "shop"
     assert inventory.locate(str(tmp_path / "shop" / "hosts.yml"))[0] == "shop"
     assert inventory.locate("monolith")[1] is not None
+    with pytest.raises(LabError, match="there is no inventory inventories/none"):
+        inventory.locate("inventories/none")
