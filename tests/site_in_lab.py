@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -22,6 +23,21 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.M)
+
+
+def descendants(pid):
+    """Processes below one; Ansible's workers have sessions of their own, so that its process group does not hold them."""
+    children = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found, todo = [], [pid]
+    while todo:
+        new = children.get(todo.pop(), [])
+        found += new
+        todo += new
+    return found
 
 
 class Answer:
@@ -83,18 +99,15 @@ class Site:
     def play_killed(self, seconds, playbook="site.yml", *args):
         """Start a playbook and kill it, with all its children, after so many seconds; True if it was still running."""
         process = subprocess.Popen(
-            self.command(playbook, *args),
-            cwd=ROOT,
-            env=self.env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            self.command(playbook, *args), cwd=ROOT, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             process.wait(seconds)
             return False
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            for pid in [process.pid, *descendants(process.pid)]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             process.wait()
             return True
 
@@ -122,9 +135,15 @@ class Site:
         command = ["ansible-inventory", "-i", str(self.inventory), "-i", str(self.overlay), "--host", host]
         return json.loads(subprocess.run(command, cwd=ROOT, env=self.env, text=True, capture_output=True, check=True).stdout)
 
+    @property
+    def public_port(self):
+        """The port of 127.0.0.1 that leads to the gateway."""
+        file = next((self.overlay / "host_vars").iterdir())
+        return yaml.safe_load(file.read_text())["appliance_public_port"]
+
     def get(self, domain, path="/", timeout=10):
         """Fetch a page through the front door, the certificate checked."""
-        port = next(iter(yaml.safe_load(one.read_text()) for one in (self.overlay / "host_vars").iterdir()))["appliance_public_port"]
+        port = self.public_port
         context = ssl.create_default_context(cafile=str(self.secrets / "ca.crt"))
 
         class Connection(urllib.request.HTTPSHandler):

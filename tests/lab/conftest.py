@@ -16,7 +16,7 @@ class Lab:
         folder.mkdir()
         self.name = folder.name
         self.inventory = folder
-        (folder / "hosts.yml").write_text(json.dumps(hosts))      # JSON is YAML
+        (folder / "hosts.yml").write_text(json.dumps(hosts))  # JSON is YAML
         self.state = Path("/var/lib/django-appliance-lab", self.name)
         self.overlay = ROOT / ".lab" / self.name / "inventory"
 
@@ -41,26 +41,44 @@ class Lab:
         return json.loads(self.run("status", "--json", check=False).stdout)
 
     def ansible(self, host, shell, become=True):
-        command = [Path(sys.executable).with_name("ansible"), "-i", self.inventory, "-i", self.overlay, host,
-                   "-e", f"ansible_become={str(become).lower()}", "-m", "ansible.builtin.raw", "-a", shell]
+        command = [
+            Path(sys.executable).with_name("ansible"),
+            "-i",
+            self.inventory,
+            "-i",
+            self.overlay,
+            host,
+            "-e",
+            f"ansible_become={str(become).lower()}",
+            "-m",
+            "ansible.builtin.raw",
+            "-a",
+            shell,
+        ]
         result = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=60)
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
     def serve(self, host, port, text):
         """A listener on a host that greets one client and then prints who it was."""
-        program = (f"import socket; s = socket.create_server(('', {port})); print('ready', flush=True); c, peer = s.accept(); "
-                   f"c.sendall(b'{text}'); c.close(); print(peer[0], flush=True)")
-        process = subprocess.Popen(self.command("exec", "--on", host, "python3", "-c", program), cwd=ROOT, text=True,
-                                   stdout=subprocess.PIPE)
+        program = (
+            f"import socket; s = socket.create_server(('', {port})); print('ready', flush=True); c, peer = s.accept(); "
+            f"c.sendall(b'{text}'); c.close(); print(peer[0], flush=True)"
+        )
+        process = subprocess.Popen(
+            self.command("exec", "--on", host, "python3", "-c", program), cwd=ROOT, text=True, stdout=subprocess.PIPE
+        )
         assert process.stdout.readline() == "ready\n"
         return process
 
     def traces(self):
         """All that there is of the lab on this computer."""
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f"/{self.name}/" in line or f"lab-{self.name} " in line]
-        groups = [str(path) for pattern in (f"*/django-appliance-lab/{self.name}", f"machine.slice/django-appliance-lab-{self.name}:*")
-                  for path in Path("/sys/fs/cgroup").glob(pattern)]
+        groups = [
+            str(path)
+            for pattern in (f"*/django-appliance-lab/{self.name}", f"machine.slice/django-appliance-lab-{self.name}:*")
+            for path in Path("/sys/fs/cgroup").glob(pattern)
+        ]
         spaces = [str(path) for path in Path("/run/netns").glob("*") if path.name.split("@")[0] == f"lab-{self.name}"]
         folders = [str(path) for path in (self.state, self.overlay.parent) if path.exists()]
         listing = subprocess.run(["pgrep", "-fa", f"django-appliance-lab/{self.name}/"], text=True, capture_output=True).stdout
@@ -87,11 +105,14 @@ def labs(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lab(labs):
-    lab = labs("selftest", {
-        "gateway": {"hosts": {"front": {"ansible_host": FIRST, "appliance_addresses": [FIRST, "fd77::11"]}}},
-        "db": {"hosts": {"data": {"ansible_host": SECOND, "ansible_port": 2222}}},
-        "all": {"vars": {"appliance_networks": {"operators": ["10.78.0.0/24"], "monitoring": ["10.77.0.200/32"]}}},
-    })
+    lab = labs(
+        "selftest",
+        {
+            "gateway": {"hosts": {"front": {"ansible_host": FIRST, "appliance_addresses": [FIRST, "fd77::11"]}}},
+            "db": {"hosts": {"data": {"ansible_host": SECOND, "ansible_port": 2222}}},
+            "all": {"vars": {"appliance_networks": {"operators": ["10.78.0.0/24"], "monitoring": ["10.77.0.200/32"]}}},
+        },
+    )
     lab.run("down")
     lab.run("up")
     return lab

@@ -69,12 +69,14 @@ def test_public_port_leads_to_the_gateway_as_a_stranger(lab):
 @contextmanager
 def listener(address):
     with socket.create_server((address, 0)) as server:
+
         def greet():
             while True:
                 try:
                     server.accept()[0].close()
                 except OSError:
                     return
+
         threading.Thread(target=greet, daemon=True).start()
         yield server.getsockname()[1]
         server.shutdown(socket.SHUT_RDWR)
@@ -155,6 +157,7 @@ def test_lists_of_packages_are_never_taken_for_fresh(lab):
 
 def test_sandbox_of_units_is_enforced(lab):
     """IPAddressDeny needs privileges that a container rarely has."""
+
     def run(*properties):
         probe = f"timeout 2 bash -c 'echo > /dev/tcp/{SECOND}/2222'"
         return lab.on("front", "systemd-run", "-q", "--pipe", "--wait", *properties, "bash", "-c", probe, check=False).returncode
@@ -278,8 +281,11 @@ def test_up_after_a_killed_up(labs):
 def test_http_proxy_is_the_only_way_out(labs):
     lab = labs("selftest-proxy", {"all": {"hosts": {"one": {"ansible_host": FIRST}}}})
     lab.run("up", "--http-proxy", "--sudo-password")
-    url = json.loads(next(line for line in (lab.overlay / "host_vars/one.yml").read_text().splitlines()
-                          if line.startswith("base_http_proxy")).split(": ", 1)[1])
+    url = json.loads(
+        next(line for line in (lab.overlay / "host_vars/one.yml").read_text().splitlines() if line.startswith("base_http_proxy")).split(
+            ": ", 1
+        )[1]
+    )
     name = sorted({host for _, _, host, _ in json.loads((lab.state / "relay.json").read_text())["sources"]})[0]
     assert not lab.reaches("one", name, 443)
     assert lab.on("one", "getent", "hosts", name, check=False).returncode != 0

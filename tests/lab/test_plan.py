@@ -125,8 +125,13 @@ def test_jump_hosts_are_named():
 
 
 def test_names_lead_to_addresses():
-    hosts = {"web1": {"ansible_host": "web1.example.test", "appliance_addresses": ["10.1.2.3"],
-                      "appliance_apps": {"shop": {"domains": ["shop.example.test"]}}}}
+    hosts = {
+        "web1": {
+            "ansible_host": "web1.example.test",
+            "appliance_addresses": ["10.1.2.3"],
+            "appliance_apps": {"shop": {"domains": ["shop.example.test"]}},
+        }
+    }
     made = plan(hosts, {"web1": ["gateway"]})
     assert made.names == {"web1": ["10.1.2.3"], "web1.example.test": ["10.1.2.3"], "shop.example.test": ["10.1.2.3"]}
 
@@ -143,8 +148,11 @@ def test_package_sources_are_hosts_and_ports():
 
 def test_mirrors_of_the_inventory_are_sources_unless_they_are_hosts(tmp_path):
     (tmp_path / "sources.json").write_text('[["debian.example.test", 80]]')
-    mirrors = {"base_apt_mirror": "http://mirror.example.test:8081/debian", "base_pip_index_url": "http://10.1.2.3/simple",
-               "base_http_proxy": "http://10.200.0.1:3128"}
+    mirrors = {
+        "base_apt_mirror": "http://mirror.example.test:8081/debian",
+        "base_pip_index_url": "http://10.1.2.3/simple",
+        "base_http_proxy": "http://10.200.0.1:3128",
+    }
     made = plan(one(**mirrors))
     listeners, names = services.package_sources(made, tmp_path / "root")
     assert [listener[1:] for listener in listeners] == [

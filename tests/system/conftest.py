@@ -4,6 +4,8 @@ APPLIANCE_URL                  the site, e.g. https://shop.example.test:8443
 APPLIANCE_CONNECT              where to connect instead of resolving that name, e.g. 127.0.0.1:8443
 APPLIANCE_CA                   PEM file of the authority that vouches for the site
 APPLIANCE_ADMIN_PASSWORD_FILE  file with the password of the superuser (APPLIANCE_ADMIN_USER, default: admin)
+
+Without APPLIANCE_URL it is the lab's site: that of molecule's scenario, else inventories/monolith.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from site_in_lab import ROOT, Site
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,23 @@ class Visitor(httpx.Client):
         return self.post(page.url, data={"csrfmiddlewaretoken": token[1], **fields}, files=files, headers={"Referer": str(page.url)})
 
 
+def _of_the_lab():
+    """The four settings of the site in the lab."""
+    site = Site(ROOT / "inventories" / os.environ.get("MOLECULE_SCENARIO_NAME", "monolith"))
+    port = site.public_port
+    return {
+        "APPLIANCE_URL": f"https://shop.example.test:{port}",
+        "APPLIANCE_CONNECT": f"127.0.0.1:{port}",
+        "APPLIANCE_CA": str(site.secrets / "ca.crt"),
+        "APPLIANCE_ADMIN_PASSWORD_FILE": str(site.secrets / "shop_superuser_password"),
+    }
+
+
+SETTINGS = os.environ if os.environ.get("APPLIANCE_URL") else {**os.environ, **_of_the_lab()}
+
+
 def _setting(name):
-    value = os.environ.get(name)
+    value = SETTINGS.get(name)
     if not value:
         pytest.exit(f"{name} is not set; tests/system/conftest.py says what it is", returncode=4)
     return value
@@ -123,7 +141,7 @@ def _setting(name):
 def door():
     """Where the site is."""
     url = _setting("APPLIANCE_URL").rstrip("/")
-    host, _, port = os.environ.get("APPLIANCE_CONNECT", urlsplit(url).netloc).rpartition(":")
+    host, _, port = SETTINGS.get("APPLIANCE_CONNECT", urlsplit(url).netloc).rpartition(":")
     return Door(url, (host.strip("[]"), int(port)), _setting("APPLIANCE_CA"))
 
 

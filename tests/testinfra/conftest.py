@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+import testinfra
 from site_in_lab import ROOT, Site
 
 SITE = Site(ROOT / "inventories" / os.environ.get("MOLECULE_SCENARIO_NAME", "monolith"))
@@ -31,6 +32,17 @@ class Machine:
         """Run a shell command as root; what it says, without the last newline."""
         return SITE.on(self.name, command, **options).strip()
 
+    @property
+    def host(self):
+        """The machine as testinfra sees it, over SSH as root."""
+        variables = self.variables
+        return testinfra.get_host(
+            f"ssh://{variables['ansible_user']}@{variables['ansible_host']}:{variables.get('ansible_port', 22)}",
+            ssh_identity_file=variables["ansible_ssh_private_key_file"],
+            ssh_extra_args=variables["ansible_ssh_common_args"],
+            sudo=True,
+        )
+
 
 MACHINES = [Machine(path.stem) for path in sorted(SITE.overlay.glob("host_vars/*.yml"))]
 
@@ -39,6 +51,12 @@ MACHINES = [Machine(path.stem) for path in sorted(SITE.overlay.glob("host_vars/*
 def machine(request):
     """Every host of the site in turn."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def host(machine):
+    """testinfra's host, every one of the site in turn. It stands in place of the plugin's own, which would ask Ansible each time."""
+    return machine.host
 
 
 @pytest.fixture(scope="session")

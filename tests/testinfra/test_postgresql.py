@@ -97,7 +97,9 @@ def test_no_app_may_enter_the_database_of_another(ask):
 
 def test_owner_makes_tables_in_its_schema_and_others_do_not(ask):
     """What migrations need."""
-    assert ask("SELECT has_schema_privilege('shop', 'public', 'CREATE'), has_schema_privilege('public', 'public', 'USAGE')", "shop") == "t|f"
+    assert (
+        ask("SELECT has_schema_privilege('shop', 'public', 'CREATE'), has_schema_privilege('public', 'public', 'USAGE')", "shop") == "t|f"
+    )
 
 
 def test_passwords_are_kept_as_scram_verifiers(ask):

@@ -94,12 +94,17 @@ def test_socket_is_for_its_group(redis):
 @pytest.mark.parametrize("path", ["/etc/redis/redis-cache.conf", "/etc/redis/users-cache.acl", "/var/lib/redis-cache"])
 def test_group_of_the_socket_reads_neither_users_nor_data(site, path):
     """Hashes of passwords, and every app's keys."""
-    assert "Permission denied" in site.on(CACHE, f"runuser -u nobody -g redis-clients -- ls {path}/ 2>&1 || runuser -u nobody -g redis-clients -- cat {path}", check=False)
+    assert "Permission denied" in site.on(
+        CACHE, f"runuser -u nobody -g redis-clients -- ls {path}/ 2>&1 || runuser -u nobody -g redis-clients -- cat {path}", check=False
+    )
 
 
 def test_package_s_own_instance_does_not_run(site):
     """It would listen without a password."""
-    assert site.on(CACHE, "systemctl is-active redis-server; systemctl is-enabled redis-server", check=False).split() == ["inactive", "masked"]
+    assert site.on(CACHE, "systemctl is-active redis-server; systemctl is-enabled redis-server", check=False).split() == [
+        "inactive",
+        "masked",
+    ]
 
 
 def test_nothing_listens_without_tls(site):
@@ -109,7 +114,9 @@ def test_nothing_listens_without_tls(site):
 
 def test_cache_evicts_and_keeps_nothing(redis, secrets):
     """A full cache that refused writes would break pages."""
-    answers = redis(f"AUTH admin {secrets['redis_admin_password']}", "CONFIG GET maxmemory-policy", "CONFIG GET appendonly", "CONFIG GET save")
+    answers = redis(
+        f"AUTH admin {secrets['redis_admin_password']}", "CONFIG GET maxmemory-policy", "CONFIG GET appendonly", "CONFIG GET save"
+    )
     settings = [line for line in answers if line]
     assert settings[1:5] == ["maxmemory-policy", "allkeys-lru", "appendonly", "no"]
 
