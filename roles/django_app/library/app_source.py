@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -75,13 +76,15 @@ class Git:
     """git, without prompts, without the user's hooks, without credentials in arguments or messages."""
 
     def __init__(self, credentials=""):
-        self.secrets = [part for part in (credentials, credentials.partition(":")[2]) if part]
+        user, _, password = credentials.partition(":")
+        # As they stand in the URL and as they are; a token may come without a user or without a password.
+        self.secrets = [part for part in (credentials, password, unquote(password)) if part]
         self.env = dict(os.environ, GIT_TERMINAL_PROMPT="0", GIT_ASKPASS="true", LC_ALL="C")
         self.env.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=20")
         # The repository may belong to another user than the one who runs Ansible; nothing of its own configuration is run.
         settings = [("safe.directory", "*"), ("core.fsmonitor", "false"), ("core.hooksPath", "/dev/null")]
         if credentials:
-            token = base64.b64encode(credentials.encode()).decode()
+            token = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
             self.secrets.append(token)
             settings.append(("http.extraHeader", f"Authorization: Basic {token}"))
         self.env["GIT_CONFIG_COUNT"] = str(len(settings))

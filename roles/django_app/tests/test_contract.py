@@ -1,5 +1,6 @@
 """The contract's filters and the packing of sources."""
 
+import base64
 import importlib.util
 import io
 import os
@@ -184,6 +185,12 @@ def test_credentials_are_in_no_argument_and_no_message(tmp_path):
         read(tmp_path, git="http://127.0.0.1:9/x.git", git_credentials="bob:hunter22", version="main")
     assert "hunter22" not in str(refused.value)
     assert source.Git("bob:hunter22").scrub("http://u:p@h bob:hunter22") == "http://********@h ********"
+
+
+@pytest.mark.parametrize(("written", "sent"), [("bob:p%40ss", "bob:p@ss"), ("token", "token:")])
+def test_credentials_go_to_the_server_as_they_are(written, sent):
+    values = source.Git(written).env.values()
+    assert f"Authorization: Basic {base64.b64encode(sent.encode()).decode()}" in values
 
 
 def test_a_link_out_of_the_source_is_refused(tmp_path, project):
