@@ -84,6 +84,7 @@ def variables(plan, state, host, public_port, proxy_url):
     ]
     values = {
         "ansible_connection": "ssh",
+        "ansible_host": host.ssh_host,                  # as it was; for tools that read this inventory alone
         "ansible_user": "ansible",
         "ansible_port": host.ssh_port,
         "ansible_ssh_private_key_file": str(own / "id_ed25519"),

@@ -11,9 +11,41 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from conftest import FIRST, SECOND
+from lab_under_test import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+FIRST, SECOND = "10.77.0.11", "10.77.0.12"
+
+
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory):
+    """A maker of labs; takes them all down in the end."""
+    made = []
+
+    def make(name, hosts):
+        lab = Lab(tmp_path_factory.mktemp("lab") / name, hosts)
+        made.append(lab)
+        return lab
+
+    yield make
+    for lab in made:
+        lab.run("down")
+
+
+@pytest.fixture(scope="session")
+def lab(labs):
+    lab = labs(
+        "selftest",
+        {
+            "gateway": {"hosts": {"front": {"ansible_host": FIRST, "appliance_addresses": [FIRST, "fd77::11"]}}},
+            "db": {"hosts": {"data": {"ansible_host": SECOND, "ansible_port": 2222}}},
+            "all": {"vars": {"appliance_networks": {"operators": ["10.78.0.0/24"], "monitoring": ["10.77.0.200/32"]}}},
+        },
+    )
+    lab.run("down")
+    lab.run("up")
+    return lab
 
 
 def ip(*words):

@@ -1,14 +1,11 @@
-"""Labs for the tests: each of its own name, so that nobody's lab is touched."""
+"""A lab as its tests see it: through its commands, and by the traces that it leaves."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "molecule"))
 
 
 class Lab:
@@ -83,36 +80,3 @@ class Lab:
         folders = [str(path) for path in (self.state, self.overlay.parent) if path.exists()]
         listing = subprocess.run(["pgrep", "-fa", f"django-appliance-lab/{self.name}/"], text=True, capture_output=True).stdout
         return mounts + groups + spaces + folders + listing.splitlines()
-
-
-FIRST, SECOND = "10.77.0.11", "10.77.0.12"
-
-
-@pytest.fixture(scope="session")
-def labs(tmp_path_factory):
-    """A maker of labs; takes them all down in the end."""
-    made = []
-
-    def make(name, hosts):
-        lab = Lab(tmp_path_factory.mktemp("lab") / name, hosts)
-        made.append(lab)
-        return lab
-
-    yield make
-    for lab in made:
-        lab.run("down")
-
-
-@pytest.fixture(scope="session")
-def lab(labs):
-    lab = labs(
-        "selftest",
-        {
-            "gateway": {"hosts": {"front": {"ansible_host": FIRST, "appliance_addresses": [FIRST, "fd77::11"]}}},
-            "db": {"hosts": {"data": {"ansible_host": SECOND, "ansible_port": 2222}}},
-            "all": {"vars": {"appliance_networks": {"operators": ["10.78.0.0/24"], "monitoring": ["10.77.0.200/32"]}}},
-        },
-    )
-    lab.run("down")
-    lab.run("up")
-    return lab
