@@ -345,6 +345,7 @@ def test_down_leaves_nothing(lab):
     """Not even what somebody runs in there."""
     commands = [subprocess.Popen(lab.command("exec", *who, "sleep", "1000")) for who in ([], ["--from", "front"], ["--on", "data"])]
     time.sleep(1)
+    assert len(lab.traces()) > 5, "a search that finds nothing proves nothing"
     lab.run("down")
     assert lab.traces() == []
     for command in commands:
