@@ -7,7 +7,7 @@ import pytest
 #: box -> (package, unit, what it listens on)
 LAYERS = {
     "gateway": ("nginx", "nginx", ["tcp://0.0.0.0:80", "tcp://0.0.0.0:443"]),
-    "cache": ("redis-server", "redis-server@cache", ["unix:///run/redis-cache/redis.sock"]),
+    "cache": ("redis-server", "redis-server@cache", []),  # in a network namespace of its own: its socket is a file to us
     "app": ("python3-venv", "shop.socket", ["unix:///run/shop/shop.sock"]),
     "db": ("postgresql-17", "postgresql@17-main", ["tcp://192.168.10.22:5432"]),
 }

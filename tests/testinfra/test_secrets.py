@@ -8,7 +8,7 @@ import pytest
 SEARCH = {
     "process list": "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -aFf $f",
     "journal": "journalctl --no-pager -o cat | grep -aFf $f",
-    "world-readable files": "find / -xdev -type f -perm -o=r -not -path '/proc/*' -not -path '/sys/*' -print0 | xargs -0 grep -laFf $f",
+    "world-readable files": "find / \\( -path /proc -o -path /sys \\) -prune -o -type f -perm -o=r -print0 | xargs -0 grep -laFf $f",
     "logs": "grep -raFlf $f /var/log",
 }
 

@@ -202,6 +202,11 @@ def appliance_apps_resolved(apps, defaults):
     return resolved
 
 
+def _keeps_uploads(app):
+    media = app.get("media") or {}
+    return bool(media.get("root")) and media.get("served_by") != "none"
+
+
 def appliance_app_problems(apps, groups):
     """What a schema cannot say about the apps: a list of sentences, each naming a variable and the remedy.
 
@@ -247,11 +252,10 @@ def appliance_app_problems(apps, groups):
             problems.append(
                 f"{where}.database: group db has no host; add one, or name an existing server in database: {{external: {{host: …}}}}"
             )
-        media = app.get("media") or {}
-        if hosts_of_apps > 1 and media.get("root"):
+        if hosts_of_apps > 1 and _keeps_uploads(app):
             problems.append(
                 f"{where}.media: {hosts_of_apps} hosts in group app would each keep uploads of their own."
-                " Use one app host, or set media: {root: null} for an app without uploads"
+                " Use one app host, or set media: {served_by: none} for an app without uploads"
             )
     return problems
 
@@ -393,7 +397,7 @@ def appliance_sites(apps, local, origins, tls_dir="/etc/appliance/tls"):
         }
         if static.get("root"):
             site["static"] = {"url": static["url"], **({"directory": f"/srv/{name}/public/static"} if local else {})}
-        if media.get("root"):
+        if _keeps_uploads(app):
             site["media"] = {
                 "url": media["url"],
                 "served_by": media.get("served_by", "gateway"),
