@@ -72,10 +72,15 @@ class Lab:
                     folder.rmdir()
             os.close(descriptor)
 
-    def check_owner(self, path):
-        """Another copy of the project may have an inventory of the same name; its lab is not ours."""
+    def is_of(self, path):
+        """Whether the lab was made from this inventory."""
         saved = self.load()
-        if saved and path and Path(saved["plan"]["inventory"]).exists() and not path.samefile(saved["plan"]["inventory"]):
+        return not (saved and path) or Path(saved["plan"]["inventory"]).resolve() == path.resolve()
+
+    def check_owner(self, path):
+        """Another copy of the project may have an inventory of the same name; its lab is not ours while one of its machines runs."""
+        saved = self.load()
+        if not self.is_of(path) and any(units.running(self.name, host.name) for host in self.plan().hosts):
             raise LabError(f"a lab {self.name} was made from {saved['plan']['inventory']}; to remove it: down {saved['plan']['inventory']}")
 
     def alive(self, plan):
@@ -88,7 +93,7 @@ class Lab:
 def up(lab, path, given):
     saved = lab.load()
     options = {key: value for key, value in given.items() if value}
-    if saved:
+    if saved and lab.is_of(path):
         was = saved["plan"]
         options = {**{key: was[key] for key in given}, **options}
         path = path or Path(was["inventory"])
@@ -98,7 +103,7 @@ def up(lab, path, given):
     for note in plan.notes:
         say(f"note: {note}")
     started = time.monotonic()
-    if saved and saved["complete"] and lab.alive(plan):
+    if saved and saved["complete"] and lab.is_of(path) and lab.alive(plan):
         changed = plan.differences(Plan.from_dict(saved["plan"]))
         if changed:
             raise LabError(f"lab {lab.name} was made with other {', '.join(changed)}: take it `down` first")
