@@ -54,8 +54,8 @@ FAULTS = {
         Fault("web1", "touch /run/reboot-required", "rm /run/reboot-required", ["web1 +reboot +note +pending"]),
         Fault(
             "db1",
-            f"{PSQL} -c \"update django_migrations set name = '-' || name where app = 'sessions'\"",  # noqa: S608
-            f"{PSQL} -c \"update django_migrations set name = ltrim(name, '-') where app = 'sessions'\"",  # noqa: S608
+            f"{PSQL} -c \"update django_migrations set name = '-' || name where app = 'sessions'\"",
+            f"{PSQL} -c \"update django_migrations set name = ltrim(name, '-') where app = 'sessions'\"",
             ["web1: shop migrations: some are not applied"],
         ),
         Fault(

@@ -57,6 +57,7 @@ def test_clients_include_the_host_itself(drawing):
     """A database on the app's own host is reached by the host's own address."""
     flows = [{"from": "all", "to": "db", "ports": [5432]}]
     assert "10.0.0.9/32" in drawing.appliance_clients(flows, 5432, "db1", GROUPS, HOSTVARS, NETWORKS)
+    assert "10.0.0.9/32" not in drawing.appliance_clients(flows, 5432, "db1", GROUPS, HOSTVARS, NETWORKS, itself=False)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,8 @@ def connect(site, secrets):
 
     def connect(query="SELECT 1", **overrides):
         asked = {
-            "host": site.variables(DATABASE)["ansible_host"], "dbname": "shop", "user": "shop", "password": secrets["shop_database_password"],
+            "host": site.variables(DATABASE)["ansible_host"], "dbname": "shop", "user": "shop",
+            "password": secrets["shop_database_password"],
             "sslmode": "verify-full", "sslrootcert": "/etc/appliance/tls/ca.pem", "query": query,
         }  # fmt: skip
         said = site.on(APP, ATTEMPT, check=False, input=json.dumps({**asked, **overrides}))

@@ -26,16 +26,16 @@ APP_NAME = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
 DOMAIN = re.compile(r"^(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}$")
 
 #: Accounts and units that Debian or the appliance itself uses; an app of that name would collide.
+# fmt: off
 RESERVED_NAMES = frozenset(
-    # fmt: off
     {"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "backup", "list",
      "irc", "nobody", "www_data", "adm", "tty", "disk", "sudo", "audio", "video", "staff", "users", "input",
      "render", "kvm", "shadow", "utmp", "plugdev", "operator", "src", "sasl", "crontab", "cron", "dbus",
      "messagebus", "polkitd", "sshd", "ssh", "ntp", "chrony", "nginx", "postgres", "postgresql", "redis",
      "memcached", "rsyslog", "systemd", "network", "gunicorn", "uwsgi", "ansible", "admin", "appliance", "docker",
      "podman", "certbot", "acme", "world", "all"}
-    # fmt: on
 )
+# fmt: on
 
 
 def appliance_secrets_dir(name):
@@ -169,8 +169,8 @@ def appliance_rules(flows, host, groups, hostvars, networks):
     return rules
 
 
-def appliance_clients(flows, port, host, groups, hostvars, networks):
-    """Who may speak to `port` of `host`: CIDR strings, the host's own addresses included if an arrow starts there too."""
+def appliance_clients(flows, port, host, groups, hostvars, networks, itself=True):
+    """Who may speak to `port` of `host`: CIDR strings; with `itself`, the host's own addresses too if an arrow starts there."""
     clients = set()
     for arrow in appliance_flows(flows, groups, networks):
         if host not in arrow["to_hosts"] or port not in arrow["ports"]:
@@ -179,7 +179,8 @@ def appliance_clients(flows, port, host, groups, hostvars, networks):
             clients |= {"0.0.0.0/0", "::/0"}
         clients |= set(arrow["from_networks"])
         for peer in arrow["from_hosts"]:
-            clients |= {_network(one, peer) for one in appliance_addresses(peer, hostvars)}
+            if itself or peer != host:
+                clients |= {_network(one, peer) for one in appliance_addresses(peer, hostvars)}
     return sorted(clients)
 
 

@@ -40,7 +40,7 @@ def certificates_problems(pair, certificate, key, chain=""):
     except ValueError:
         problems.append(f"{files['key']}: this is no private key in PEM form.")
 
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     if leaf.not_valid_after_utc <= now:
         problems.append(f"{files['certificate']}: expired on {leaf.not_valid_after_utc:%Y-%m-%d}; renew it.")
     if leaf.not_valid_before_utc > now:
@@ -58,7 +58,7 @@ def certificates_problems(pair, certificate, key, chain=""):
         problems.append(f"{files['certificate']}: lacks the name {', '.join(missing)} (it has: "
                         f"{', '.join(sorted(domains) + [str(a) for a in addresses]) or 'none'}).")
 
-    for below, above in zip([leaf] + others, others):
+    for below, above in zip([leaf, *others], others, strict=False):
         try:
             below.verify_directly_issued_by(above)
         except Exception:  # whatever the reason, the chain does not hold
@@ -72,7 +72,7 @@ def certificates_problems(pair, certificate, key, chain=""):
 def certificates_days_left(certificate):
     """Days for which a PEM certificate is valid."""
     end = x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc
-    return (end - datetime.datetime.now(datetime.timezone.utc)).days
+    return (end - datetime.datetime.now(datetime.UTC)).days
 
 
 class FilterModule:

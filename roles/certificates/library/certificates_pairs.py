@@ -96,7 +96,7 @@ def expiry(certificate):
     try:
         return certificate.not_valid_after_utc
     except AttributeError:  # cryptography < 42 (Debian 12)
-        return certificate.not_valid_after.replace(tzinfo=datetime.timezone.utc)
+        return certificate.not_valid_after.replace(tzinfo=datetime.UTC)
 
 
 def new_key():
@@ -145,7 +145,7 @@ def fault(pair, pem, key, authority, renew_days):
         return "its names changed"
     if not signed_by(certificate, authority):
         return "the authority changed"
-    left = expiry(certificate) - datetime.datetime.now(datetime.timezone.utc)
+    left = expiry(certificate) - datetime.datetime.now(datetime.UTC)
     if left < datetime.timedelta(days=renew_days):
         return "it is valid for %d more days" % left.days
     return None
@@ -255,7 +255,7 @@ def main():
 
     module.exit_json(
         changed=keeper.changed, requests=requests, files=keeper.files,
-        diff={"before": "", "after": "".join("%s: %s\n" % (r["name"], r["reason"]) for r in requests)})
+        diff={"before": "", "after": "".join("{}: {}\n".format(r["name"], r["reason"]) for r in requests)})
 
 
 if __name__ == "__main__":

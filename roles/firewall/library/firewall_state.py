@@ -64,15 +64,14 @@ def networks(entries, variable, module):
     try:
         return [ipaddress.ip_network(entry, strict=False) for entry in entries if entry != "world"]
     except ValueError as error:
-        module.fail_json(msg="%s: %s" % (variable, error))
+        module.fail_json(msg=f"{variable}: {error}")
 
 
 def covered(address, port, rules, module):
     for rule in rules:
-        if rule["protocol"] == "tcp" and port in [int(p) for p in rule["ports"]]:
-            if "world" in rule["sources"] or any(
-                    address in network for network in networks(rule["sources"], "firewall_rules", module)):
-                return True
+        if rule["protocol"] == "tcp" and port in [int(p) for p in rule["ports"]] and ("world" in rule["sources"] or any(
+                address in network for network in networks(rule["sources"], "firewall_rules", module))):
+            return True
     return False
 
 
@@ -112,17 +111,17 @@ def main():
     )
     params = module.params
     for rule in params["rules"]:
-        networks(rule["sources"], "firewall_rules, “%s”" % rule["name"], module)
+        networks(rule["sources"], "firewall_rules, “{}”".format(rule["name"]), module)
     accepted = networks(params["accepted"], "firewall_accept_connections", module)
 
     nft = module.get_bin_path("nft", opt_dirs=["/usr/sbin"])
-    show = [nft, "-s", "list", "table"] + params["table"].split()
+    show = [nft, "-s", "list", "table", *params["table"].split()]
     boot, loaded, wanted = read(params["boot_file"]), None, None
     if nft:
         status, out, _ = module.run_command(show)
         loaded = out if status == 0 else None
         status, wanted, error = module.run_command(
-            ["unshare", "--net", "sh", "-c", '"$1" -f - && shift && "$@"', "sh", nft] + show, data=params["ruleset"])
+            ["unshare", "--net", "sh", "-c", '"$1" -f - && shift && "$@"', "sh", nft, *show], data=params["ruleset"])
         if status:
             module.fail_json(msg="nft refuses the ruleset: " + error)
 
