@@ -187,8 +187,8 @@ def appliance_clients(flows, port, host, groups, hostvars, networks, itself=True
 def appliance_apps_resolved(apps, defaults):
     """Every app with the contract's defaults beneath it.
 
-    A section (``static``, ``limits``, …) is merged key by key, anything else is replaced whole. Values of
-    ``env`` are left untouched, since they may be templates that are only whole inside a release.
+    A section (``static``, ``limits``, …) is merged key by key, anything else is replaced whole. Values of ``env``
+    and ``secrets`` are not even looked at: they may be templates that need the very app that is being resolved.
     """
     resolved = {}
     for name, app in (apps or {}).items():
@@ -197,7 +197,7 @@ def appliance_apps_resolved(apps, defaults):
         merged = dict(defaults)
         for key, value in app.items():
             beneath = defaults.get(key)
-            sections = isinstance(beneath, dict) and isinstance(value, dict)
+            sections = bool(beneath) and isinstance(beneath, dict) and isinstance(value, dict)
             merged[key] = {**beneath, **value} if sections else value
         resolved[name] = merged
     return resolved
