@@ -60,10 +60,10 @@ def test_site_is_proven_and_a_second_run_changes_nothing(site):
     assert set(changes(again).values()) == {0}, again.stdout[-4000:]
 
 
-def test_guest_reaches_neither_database_nor_files_nor_keys_of_the_other(site):
+def test_guest_reaches_neither_database_nor_files_of_the_other(site):
     """One fat server, two tenants."""
     query = "SELECT has_database_privilege('notes', 'shop', 'CONNECT')"
-    assert "\nf" in site.on("db1", f'echo "{query}" | runuser -u postgres -- psql -qtA')
+    assert site.on("db1", f'echo "{query}" | runuser -u postgres -- psql -qtA').strip() == "f"
     look = "runuser -u notes -- ls {} 2>&1 | grep -qi denied && echo DENIED"
     for folder in ("/srv/shop/current/", "/etc/appliance/apps/shop/environment"):
         assert "DENIED" in site.on("web1", look.format(folder)), folder
