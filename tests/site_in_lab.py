@@ -61,6 +61,12 @@ class Site:
         self._variables = {}
         self.env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {})}
 
+    @classmethod
+    def under_test(cls):
+        """The site that APPLIANCE_INVENTORY names, or molecule's scenario; else the monolith."""
+        scenario = os.environ.get("MOLECULE_SCENARIO_NAME", "monolith")
+        return cls(ROOT / os.environ.get("APPLIANCE_INVENTORY", f"inventories/{scenario}"))
+
     def lab(self, verb, *args, check=True, timeout=600):
         """Run a verb of the lab on this inventory."""
         command = [sys.executable, "molecule/lab", verb, str(self.inventory), *args]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from site_in_lab import ROOT, Site
+from site_in_lab import Site
 
 
 @pytest.fixture(scope="session")
 def site():
-    """The site under test; APPLIANCE_INVENTORY chooses it."""
-    return Site(ROOT / os.environ.get("APPLIANCE_INVENTORY", "inventories/monolith"))
+    """The site under test."""
+    return Site.under_test()
 
 
 DOMAIN = "shop.example.test"

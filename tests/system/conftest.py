@@ -5,7 +5,7 @@ APPLIANCE_CONNECT              where to connect instead of resolving that name, 
 APPLIANCE_CA                   PEM file of the authority that vouches for the site
 APPLIANCE_ADMIN_PASSWORD_FILE  file with the password of the superuser (APPLIANCE_ADMIN_USER, default: admin)
 
-Without APPLIANCE_URL it is the lab's site: that of molecule's scenario, else inventories/monolith.
+Without APPLIANCE_URL it is the lab's site: that of APPLIANCE_INVENTORY or of molecule's scenario, else the monolith.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from site_in_lab import ROOT, Site
+from site_in_lab import Site
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Visitor(httpx.Client):
 
 def _of_the_lab():
     """The four settings of the site in the lab."""
-    site = Site(ROOT / "inventories" / os.environ.get("MOLECULE_SCENARIO_NAME", "monolith"))
+    site = Site.under_test()
     port = site.public_port
     return {
         "APPLIANCE_URL": f"https://shop.example.test:{port}",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import testinfra
-from site_in_lab import ROOT, Site
+from site_in_lab import Site
 
-SITE = Site(ROOT / "inventories" / os.environ.get("MOLECULE_SCENARIO_NAME", "monolith"))
+SITE = Site.under_test()
 
 
 @pytest.fixture(scope="session")
 def site():
-    """The site under test; molecule names it."""
+    """The site under test."""
     return SITE
 
 
