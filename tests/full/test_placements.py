@@ -26,7 +26,7 @@ def site(request, raise_site):
 
 def test_output_holds_no_secret(site):
     """It ends in terminals, logs of CI and tickets."""
-    assert not [file.name for file in site.secrets.iterdir() if file.is_file() and secret_of(file) in site.said]
+    assert not [file.name for file in site.secrets.iterdir() if file.suffix != ".crt" and file.is_file() and secret_of(file) in site.said]
 
 
 def test_drawing_is_proven(site):
