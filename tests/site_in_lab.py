@@ -59,7 +59,13 @@ class Site:
         self.secrets = ROOT / ".secrets" / f"lab-{self.name}"
         self.up_options = list(up)
         self._variables = {}
-        self.env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **(env or {})}
+        self.env = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "ANSIBLE_FORCE_COLOR": "0",
+            "ANSIBLE_NOCOLOR": "1",
+            **(env or {}),
+        }
 
     @classmethod
     def under_test(cls):

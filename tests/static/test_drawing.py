@@ -182,13 +182,10 @@ def test_python_of_the_host_must_fit(drawing, requires, fits):
 
 def test_small_or_foreign_host_is_refused(drawing):
     """Before anything is installed on it."""
-    facts = {
-        "distribution": "Ubuntu",
-        "distribution_major_version": "24",
-        "memtotal_mb": 400,
-        "mounts": [{"mount": "/", "size_available": 5 * 2**20}],
-    }
-    found = " ".join(drawing.appliance_host_problems(facts, {"Debian": ["13"]}, 900, 2000))
-    assert "Ubuntu 24" in found
-    assert "appliance_minimum_memory_mb" in found
-    assert "appliance_minimum_disk_mb" in found
+    facts = {"distribution": "Ubuntu", "distribution_major_version": "24", "memtotal_mb": 400}
+    disks = "Avail Mounted on\n    5 /\n 9999 /srv\n    5 /\n"
+    found = drawing.appliance_host_problems(facts, disks, {"Debian": ["13"]}, 900, 2000)
+    assert len(found) == 3
+    assert "Ubuntu 24" in found[0]
+    assert "appliance_minimum_memory_mb" in found[1]
+    assert "/ has 5 MB free" in found[2]

@@ -483,10 +483,11 @@ def appliance_drawing_problems(flows, groups, hostvars, networks):
     return problems
 
 
-def appliance_host_problems(facts, distributions, memory_mb, disk_mb):
+def appliance_host_problems(facts, disks, distributions, memory_mb, disk_mb):
     """What makes a host unfit: a list of sentences.
 
-    facts: ``ansible_facts``. distributions: name to the list of major versions. memory_mb, disk_mb: the least accepted.
+    facts: ``ansible_facts``. disks: what ``df --output=avail,target --block-size=1M`` said. distributions: name to the list of
+    major versions. memory_mb, disk_mb: the least accepted.
     """
     problems = []
     name, version = facts["distribution"], str(facts["distribution_major_version"])
@@ -497,12 +498,9 @@ def appliance_host_problems(facts, distributions, memory_mb, disk_mb):
         problems.append(
             f"the host has {facts['memtotal_mb']} MB of memory and needs {memory_mb}; give it more, or lower appliance_minimum_memory_mb"
         )
-    # The longest mount point that holds /srv; overlays and bare roots are all told by statvfs.
-    mounts = [one for one in facts.get("mounts", []) if one["mount"] in ("/", "/srv", "/var")]
-    for mount in mounts:
-        free = mount.get("size_available", 0) // 2**20
-        if free < disk_mb:
-            problems.append(f"{mount['mount']} has {free} MB free and needs {disk_mb}; free some, or lower appliance_minimum_disk_mb")
+    for free, mount in {tuple(line.split(maxsplit=1)) for line in disks.splitlines()[1:]}:
+        if int(free) < disk_mb:
+            problems.append(f"{mount} has {free} MB free and needs {disk_mb}; free some, or lower appliance_minimum_disk_mb")
     return problems
 
 
