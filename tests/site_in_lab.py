@@ -108,20 +108,21 @@ class Site:
             assert done.returncode == 0, done.stdout[-6000:]
         return done
 
-    def play_killed(self, seconds, playbook="site.yml", *args):
-        """Start a playbook and kill it, with all its children, after so many seconds; True if it was still running."""
+    def play_killed(self, task, seconds, playbook="site.yml", *args):
+        """Start a playbook and kill it, with all its children, so many seconds after it began a task; True if it still ran."""
         process = subprocess.Popen(
-            self.command(playbook, *args), cwd=ROOT, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command(playbook, *args), cwd=ROOT, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        try:
-            process.wait(seconds)
-            return False
-        except subprocess.TimeoutExpired:
-            for pid in [process.pid, *descendants(process.pid)]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            process.wait()
-            return True
+        for line in process.stdout:
+            if line.startswith("TASK") and task in line:
+                break
+        time.sleep(seconds)
+        running = process.poll() is None
+        for pid in [process.pid, *descendants(process.pid)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        return running
 
     def on(self, host, command, check=True, input=""):
         """Run a shell command on a host as root, by SSH; its standard output and error as one text."""

@@ -19,7 +19,9 @@ printf "ssl_key_file = '/etc/postgresql/17/main/server.key'\n" >> conf.d/legacy.
 echo 'hostssl larkfield larkfield 192.168.50.21/32 scram-sha-256' >> pg_hba.conf
 systemctl restart postgresql
 cd /
-printf "CREATE ROLE larkfield LOGIN PASSWORD 'chosen-by-the-other-team';\nCREATE DATABASE larkfield OWNER larkfield;\n" | runuser -u postgres -- psql -q
+psql="runuser -u postgres -- psql -q"
+echo "CREATE ROLE larkfield LOGIN PASSWORD 'chosen-by-the-other-team'" | $psql
+echo "CREATE DATABASE larkfield OWNER larkfield" | $psql
 cat /etc/postgresql/17/main/ca.crt
 """
 

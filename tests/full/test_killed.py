@@ -25,9 +25,14 @@ def settled(site):
 
 def test_first_run_killed_at_five_moments(site):
     """The moments fall into package installs, the firewall, the database and the app's release."""
-    for seconds in (8, 20, 35, 55, 80):
-        if not site.play_killed(seconds):
-            break
+    for task, seconds in (
+        ("packages | Install the packages", 3),
+        ("apply | Arm the revert", 0),
+        ("install | Install PostgreSQL", 5),
+        ("release | Make the release", 8),
+        ("install | Install nginx", 2),
+    ):
+        assert site.play_killed(task, seconds), f"{task} was over before {seconds} s"
     settled(site)
     assert site.get("shop.example.test").status == 200
 
@@ -51,9 +56,14 @@ def test_run_that_changes_a_requirement_and_a_template_killed_at_five_moments(si
     apps.write_text(yaml.safe_dump(variables))
     template = next(path for path in project.rglob("*.html") if "</body>" in path.read_text())
     template.write_text(re.sub(r"</body>", "<!-- changed --></body>", template.read_text()))
-    for seconds in (6, 12, 18, 26, 34):
-        if not site.play_killed(seconds):
-            break
+    for task, seconds in (
+        ("configure | Describe the release", 0),
+        ("release | Copy the source", 0),
+        ("release | Make the release", 1),
+        ("release | Make the release", 3),
+        ("release | Make the release", 6),
+    ):
+        assert site.play_killed(task, seconds), f"{task} was over before {seconds} s"
         assert site.get("shop.example.test").status == 200
     settled(site)
     assert "<!-- changed -->" in site.get("shop.example.test").text

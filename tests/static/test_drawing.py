@@ -84,6 +84,13 @@ def test_host_known_by_name_only_is_refused(drawing):
         drawing.appliance_addresses("x", {"x": {"ansible_host": "x.example.test"}})
 
 
+def test_second_database_host_is_refused(drawing):
+    """It would stay empty, and nobody would know."""
+    groups = {**GROUPS, "db": ["db1", "web2"]}
+    assert any("group db has 2 hosts" in one for one in drawing.appliance_drawing_problems([], groups, HOSTVARS, NETWORKS))
+    assert drawing.appliance_drawing_problems([], GROUPS, HOSTVARS, NETWORKS) == []
+
+
 DEFAULTS = load_yaml(ROOT / "roles/django_app/defaults/main.yml")["django_app_defaults"]
 SPEC = load_yaml(ROOT / "roles/django_app/meta/argument_specs.yml")
 GOOD = {"source": {"path": "x"}, "domains": ["shop.example.test"]}

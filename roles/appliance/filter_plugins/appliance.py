@@ -476,6 +476,11 @@ def appliance_drawing_problems(flows, groups, hostvars, networks):
             appliance_addresses(host, hostvars)
         except AnsibleFilterError as error:
             problems.append(str(error))
+    for box in ("db", "cache"):
+        if len(groups.get(box) or []) > 1:
+            problems.append(
+                f"group {box} has {len(groups[box])} hosts ({', '.join(groups[box])}); this drawing takes one, so leave one in it"
+            )
     try:
         appliance_flows(flows, groups, networks)
     except AnsibleFilterError as error:
