@@ -196,3 +196,32 @@ def test_small_or_foreign_host_is_refused(drawing):
     assert "Ubuntu 24" in found[0]
     assert "appliance_minimum_memory_mb" in found[1]
     assert "/ has 5 MB free" in found[2]
+
+
+NEEDS = [{"from": "app", "to": "db", "ports": [5432]}, {"from": "gateway", "to": "app", "ports": [8443]}]
+
+
+@pytest.mark.parametrize(
+    ("flows", "words"),
+    [(NEEDS, None), (NEEDS[:1], "add {from: gateway, to: app, ports: [8443]}"), (NEEDS[1:], "add {from: app, to: db, ports: [5432]}")],
+)
+def test_arrow_that_the_drawing_needs_is_asked_for(drawing, flows, words):
+    """Without it the run would end in a time-out that does not name the drawing."""
+    apps = drawing.appliance_apps_resolved({"shop": GOOD}, DEFAULTS)
+    found = drawing.appliance_missing_arrows(flows, apps, GROUPS, NETWORKS, 8443)
+    assert len(found) == bool(words)
+    assert not words or words in found[0]
+
+
+def test_misspelt_secret_is_refused(drawing):
+    """Else one would be generated in its place."""
+    found = drawing.appliance_unknown_secrets({"shop_databse_password": "x"}, [{"name": "shop_database_password"}])
+    assert "Did you mean shop_database_password?" in found[0]
+
+
+def test_other_secret_than_the_host_knows_is_told_unless_replaced_on_purpose(drawing):
+    """Two control nodes must not take turns in changing all passwords."""
+    known = drawing.appliance_fingerprints({"a": "1", "b": "2"}, "web1")
+    current = drawing.appliance_fingerprints({"a": "1", "b": "other", "new": "3"}, "web1")
+    assert drawing.appliance_secrets_changed(known, current, []) == ["b"]
+    assert drawing.appliance_secrets_changed(known, current, ["b"]) == []

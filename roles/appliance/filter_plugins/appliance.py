@@ -58,6 +58,8 @@ def appliance_addresses(host, hostvars):
     variables = hostvars[host]
     declared = variables.get("appliance_addresses")
     if declared:
+        if isinstance(declared, str):
+            raise AnsibleFilterError(f'appliance_addresses of host {host} is a text; type a list: appliance_addresses: ["{declared}"]')
         wrong = [str(one) for one in declared if _address(one) is None]
         if wrong:
             raise AnsibleFilterError(f"appliance_addresses of host {host}: {', '.join(wrong)} is no IP address; type addresses only")
@@ -488,6 +490,57 @@ def appliance_drawing_problems(flows, groups, hostvars, networks):
     return problems
 
 
+def appliance_missing_arrows(flows, apps, groups, networks, origin_port):
+    """Arrows without which the drawing cannot work: a list of sentences, each with the arrow to add."""
+    try:
+        arrows = appliance_flows(flows, groups, networks)
+    except AnsibleFilterError:
+        return []  # told by appliance_drawing_problems
+    needs = [("gateway", "app", origin_port, False)]
+    if any(not app["database"].get("external") for app in apps.values()):
+        needs.append(("app", "db", 5432, True))  # on one host too: PostgreSQL admits whom an arrow names
+    needs += [
+        ("app", "cache", port, False)
+        for use, port in (("cache", 6379), ("queue", 6380))
+        if any(app["redis"].get(use) for app in apps.values())
+    ]
+    problems = []
+    for origin, target, port, within_host in needs:
+        drawn = {
+            (start, end)
+            for arrow in arrows
+            if port in arrow["ports"]
+            for start in (groups["all"] if arrow["from_world"] else arrow["from_hosts"])
+            for end in arrow["to_hosts"]
+        }
+        pairs = {(start, end) for start in groups.get(origin) or [] for end in groups.get(target) or [] if within_host or start != end}
+        if pairs - drawn:
+            problems.append(
+                f"appliance_flows: no arrow from {origin} to {target}, port {port}; add {{from: {origin}, to: {target}, ports: [{port}]}}"
+            )
+    return problems
+
+
+def appliance_unknown_secrets(overrides, needed):
+    """Names in ``appliance_secrets`` that nothing asks for; a misspelt one would be ignored and generated instead."""
+    names = [one["name"] for one in needed]
+    problems = []
+    for name in overrides:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            problems.append(
+                f"appliance_secrets.{name}: nothing asks for this secret."
+                + (f" Did you mean {close[0]}?" if close else "")
+                + f" Known: {', '.join(names)}"
+            )
+    return problems
+
+
+def appliance_secrets_changed(known, current, replaced):
+    """Names of secrets whose fingerprint differs from what a host knows, but for those ``replaced`` on purpose."""
+    return sorted(name for name, fingerprint in current.items() if known.get(name, fingerprint) != fingerprint and name not in replaced)
+
+
 def appliance_host_problems(facts, disks, distributions, memory_mb, disk_mb):
     """What makes a host unfit: a list of sentences.
 
@@ -544,14 +597,17 @@ class FilterModule:
                 "appliance_fingerprints",
                 "appliance_flows",
                 "appliance_host_problems",
+                "appliance_missing_arrows",
                 "appliance_python_problems",
                 "appliance_redis_instances",
                 "appliance_redis_url",
                 "appliance_redis_users",
                 "appliance_rules",
                 "appliance_secret_names",
+                "appliance_secrets_changed",
                 "appliance_secrets_dir",
                 "appliance_secrets_lost",
                 "appliance_sites",
+                "appliance_unknown_secrets",
             )
         }
