@@ -17,6 +17,14 @@ def site(raise_site, copy_of):
     return raise_site(copy_of("inventories/monolith", "refusals"))
 
 
+def test_check_on_bare_hosts_creates_nothing_on_the_control_node(site):
+    """Looking must be free of consequences, secrets above all."""
+    made_here = {path for folder in (".cache/appliance", ".secrets") for path in (ROOT / folder).rglob("*")}
+    site.play("site.yml", "--check", "--diff")
+    assert {path for folder in (".cache/appliance", ".secrets") for path in (ROOT / folder).rglob("*")} == made_here
+    assert not site.secrets.exists()
+
+
 def refused(site, variables):
     """Run with some variables of the inventory replaced; return what was printed. It must fail without a change."""
     file = site.inventory / "group_vars/all/zz_wrong.yml"

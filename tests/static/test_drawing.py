@@ -225,3 +225,10 @@ def test_other_secret_than_the_host_knows_is_told_unless_replaced_on_purpose(dra
     current = drawing.appliance_fingerprints({"a": "1", "b": "other", "new": "3"}, "web1")
     assert drawing.appliance_secrets_changed(known, current, []) == ["b"]
     assert drawing.appliance_secrets_changed(known, current, ["b"]) == []
+
+
+def test_somebodys_account_is_not_taken_over(drawing):
+    """It would lose its shell, its password and its home."""
+    ours, theirs = "shop:x:999:999::/var/lib/shop:/usr/sbin/nologin", "ops:x:1000:1000:Ops:/home/ops:/bin/bash"
+    assert drawing.appliance_account_problems(ours) == []
+    assert "appliance_apps.ops: the host has an account ops" in drawing.appliance_account_problems(f"{ours}\n{theirs}")[0]

@@ -562,6 +562,19 @@ def appliance_host_problems(facts, disks, distributions, memory_mb, disk_mb):
     return problems
 
 
+def appliance_account_problems(accounts):
+    """Apps that would take over somebody's account: a list of sentences.
+
+    accounts: what ``getent passwd`` said of the apps' names. An app's own account lives in ``/var/lib/<app>``.
+    """
+    problems = []
+    for line in accounts.splitlines():
+        name, home = line.split(":")[0], line.split(":")[5]
+        if home != f"/var/lib/{name}":
+            problems.append(f"appliance_apps.{name}: the host has an account {name} with the home {home}; choose another name for the app")
+    return problems
+
+
 def appliance_python_problems(sources, version):
     """Apps that refuse the host's Python: a list of sentences.
 
@@ -583,6 +596,7 @@ class FilterModule:
         return {
             name: globals()[name]
             for name in (
+                "appliance_account_problems",
                 "appliance_addresses",
                 "appliance_app_secrets",
                 "appliance_app_problems",
