@@ -1,20 +1,12 @@
 """Static checks: no host, no network, seconds."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import yaml
+from plugins import load_module
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def load_module(path):
-    """Import a plugin by its path, as Ansible does."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def load_yaml(path):

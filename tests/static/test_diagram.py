@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, load_module
+from conftest import ROOT
+from plugins import load_module
 
 APPS = {"shop": {"domains": ["shop.example.test"], "redis": {"cache": True}}}
 FLOWS = [

@@ -12,7 +12,8 @@ import types
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import ROOT, load_module
+from conftest import ROOT
+from plugins import load_module
 
 ADDRESSES = {"web1": ["10.0.0.1"], "app1": ["10.0.0.2", "fd00::2"], "db1": ["10.0.0.9"]}
 GROUPS = {"all": list(ADDRESSES), "gateway": ["web1"], "app": ["app1"], "cache": ["web1"], "db": ["db1"]}

@@ -1,7 +1,6 @@
 """The contract's filters and the packing of sources."""
 
 import base64
-import importlib.util
 import io
 import os
 import subprocess
@@ -10,19 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from plugins import load_module
 
 ROLE = Path(__file__).resolve().parents[1]
 
-
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-filters = load(ROLE / "filter_plugins/django_app.py")
-source = load(ROLE / "library/app_source.py")
+filters = load_module(ROLE / "filter_plugins/django_app.py")
+source = load_module(ROLE / "library/app_source.py")
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["django_app_defaults"]
 
 
