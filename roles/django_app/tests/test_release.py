@@ -108,3 +108,31 @@ def test_secrets_are_blacked_out(release):
     secrets = release.secret_texts(environment, ["KEY"], {"TOKEN": "file-secret\n"})
     text = release.redact("s3cret-key p%40ssword p@ssword file-secret visible", secrets)
     assert text == "******** ******** ******** ******** visible"
+
+
+def spec(**changes):
+    """As much of app.json as an id needs."""
+    return {
+        "archive": "/var/cache/a.tar.gz", "digest": "abc", "project": ".", "static": {"root": "static"}, "static_root_variable": True,
+        "secret_names": [], "secret_files": {}, "server": "gunicorn==27.0.1", "sandbox": ["MemoryMax=400M"], "keep": 5,
+        "environment": {"SECRET_KEY": "s", "DATABASE_URL": "postgres://a@/x"},
+    } | changes  # fmt: skip
+
+
+def content(release, **changes):
+    class App:
+        releases, etc = Path("/srv/shop/releases"), Path("/etc/appliance/apps/shop")
+
+    return release.Release(App, spec(**changes), "id").content
+
+
+def test_app_hosts_of_any_size_serve_the_same_content(release):
+    """Otherwise gateways would drop all pages whenever another host answers."""
+    other = {"SECRET_KEY": "s", "DATABASE_URL": "postgres://b@192.0.2.1/x"}
+    assert content(release, archive="/elsewhere", sandbox=["MemoryMax=4000M"], keep=2, environment=other) == content(release)
+
+
+@pytest.mark.parametrize("changes", [{"digest": "def"}, {"environment": {"SECRET_KEY": "s", "TITLE": "new"}}, {"a_key_of_tomorrow": 1}])
+def test_whatever_a_page_may_show_makes_other_content(release, changes):
+    """A page of before would be served for what the new release says."""
+    assert content(release, **changes) != content(release)
