@@ -18,7 +18,7 @@ short_description: a secret of the appliance, generated on first use
 description:
   - Looks in C(appliance_secrets) first, then in a file of C(appliance_secrets_dir), and makes the file otherwise.
   - The folder is 0700, files are 0600; they are vault-encrypted when a vault password is configured.
-  - Under C(--check) nothing is made, and a placeholder is returned instead.
+  - Under C(--check), or while the variable C(appliance_secrets_wanted) is false, nothing is made, and a placeholder is returned instead.
 options:
   _terms: {description: names of secrets, or dictionaries of C(name) and the options below, required: true}
   kind: {description: what to make, choices: [password, ec_private_key], default: password}
@@ -50,15 +50,15 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         overrides = self._templar.template(variables.get("appliance_secrets") or {})
         folder = Path(self._templar.template(variables["appliance_secrets_dir"]))
-        check_mode = bool(variables.get("ansible_check_mode"))
+        only_looking = bool(variables.get("ansible_check_mode")) or not variables.get("appliance_secrets_wanted", True)
         found = []
         for term in terms:
             how = {key: self.get_option(key) for key in ("kind", "length", "provided")}
             how.update(term if isinstance(term, dict) else {"name": term})
-            found.append(self._one(how, overrides, folder, check_mode))
+            found.append(self._one(how, overrides, folder, only_looking))
         return found
 
-    def _one(self, how, overrides, folder, check_mode):
+    def _one(self, how, overrides, folder, only_looking):
         name = how["name"]
         if name in overrides:
             return str(overrides[name])
@@ -69,7 +69,7 @@ class LookupModule(LookupBase):
                     f"secret {name} was chosen elsewhere and is not known here: set appliance_secrets.{name}"
                     f" (vault-encrypted) in the inventory, or write it to {path}"
                 )
-            if check_mode:
+            if only_looking:
                 return PLACEHOLDER
             self._make(path, how)
         return self._loader.get_text_file_contents(str(path)).rstrip("\n")
