@@ -219,6 +219,14 @@ def test_misspelt_secret_is_refused(drawing):
     assert "Did you mean shop_database_password?" in found[0]
 
 
+def test_certificate_for_what_is_no_app_is_refused(drawing):
+    """Else it would be left lying, and the private authority's served; or clients inside, which trust only that one, would break."""
+    found = drawing.appliance_unknown_certificates({"shpo": {}, "postgresql": {}, "shop": {}}, {"shop": {}})
+    assert len(found) == 2
+    assert "Did you mean shop?" in found[0]
+    assert found[1].startswith("appliance_certificates.postgresql: no app has this name")
+
+
 def test_other_secret_than_the_host_knows_is_told_unless_replaced_on_purpose(drawing):
     """Two control nodes must not take turns in changing all passwords."""
     known = drawing.appliance_fingerprints({"a": "1", "b": "2"}, "web1")

@@ -536,6 +536,23 @@ def appliance_unknown_secrets(overrides, needed):
     return problems
 
 
+def appliance_unknown_certificates(provided, apps):
+    """Names in ``appliance_certificates`` that are no app's: a list of sentences.
+
+    What stands inside (database, Redis, origin) is verified by the appliance's own authority, so that nothing else would do there.
+    """
+    problems = []
+    for name in provided:
+        if name not in apps:
+            close = difflib.get_close_matches(name, apps, n=1)
+            problems.append(
+                f"appliance_certificates.{name}: no app has this name, and only an app's certificate can be provided."
+                + (f" Did you mean {close[0]}?" if close else "")
+                + f" Known: {', '.join(apps)}"
+            )
+    return problems
+
+
 def appliance_secrets_changed(known, current, replaced):
     """Names of secrets whose fingerprint differs from what a host knows, but for those ``replaced`` on purpose."""
     return sorted(name for name, fingerprint in current.items() if known.get(name, fingerprint) != fingerprint and name not in replaced)
@@ -622,6 +639,7 @@ class FilterModule:
                 "appliance_secrets_dir",
                 "appliance_secrets_lost",
                 "appliance_sites",
+                "appliance_unknown_certificates",
                 "appliance_unknown_secrets",
             )
         }

@@ -1,42 +1,23 @@
 """The way to somebody else's server is tried before a host changes; a stand-in that speaks the first bytes of the protocol answers."""
 
 import contextlib
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from authorities import Authority
 from plugins import load_module
 
 ROLE = Path(__file__).resolve().parents[1]
 reach = load_module(ROLE / "library/postgresql_reach.py").reach
 
 
-def issue(name, issuer=None, address=None):
-    """A key and a certificate: an authority's, or one that an authority signed for an address."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer, signer_name = issuer or (key, subject)
-    now = datetime.datetime.now(datetime.UTC)
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(signer_name).public_key(key.public_key())
-    builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
-    builder = builder.add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    if address:
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]), critical=False)
-    return key, subject, builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-
-
 @pytest.fixture(scope="module")
 def authority():
-    """Key, name and certificate of the other team's authority."""
-    return issue("Other team CA")
+    """The other team's."""
+    return Authority("Other team CA")
 
 
 @pytest.fixture
@@ -54,10 +35,8 @@ def server(authority, tmp_path):
                     context.wrap_socket(plain, server_side=True).close()
 
     def start(answer=b"S", address="127.0.0.1"):
-        key, _, certificate = issue("database", authority[:2], address)
         pair = tmp_path / "pair.pem"
-        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
-        pair.write_text(pem + certificate)
+        pair.write_text("".join(authority.issue(address)))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair)
         listener = socket.create_server(("127.0.0.1", 0))
@@ -93,7 +72,7 @@ def said(port, sslmode, authority, host="127.0.0.1"):
 )
 def test_certificate_is_judged_as_libpq_would(server, authority, sslmode, trusted, address, words):
     """Where no authority is stated, Debian's would be asked, and a bare host may not have them yet."""
-    texts = {"theirs": authority[2], "stranger": issue("Stranger CA")[2], "unknown": ""}
+    texts = {"theirs": authority.pem, "stranger": Authority("Stranger CA").pem, "unknown": ""}
     answer = said(server(address=address), sslmode, texts[trusted])
     assert words in answer
     assert bool(answer) is bool(words)
