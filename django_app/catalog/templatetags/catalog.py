@@ -4,5 +4,5 @@ from catalog import presentation
 
 register = template.Library()
 
-register.filter("stars", presentation.stars)
-register.filter("page_numbers", presentation.page_numbers)
+for _name in presentation.__all__:
+    register.filter(_name, getattr(presentation, _name))

@@ -34,8 +34,8 @@ def test_start_with_the_required_variables_alone_succeeds():
 
 
 def test_unknown_template_engine_is_refused():
-    environment = {name: os.environ[name] for name in REQUIRED} | {"TEMPLATE_ENGINE": "jinja2"}
-    assert "TEMPLATE_ENGINE must be one of: django" in manage("check", environment=environment).stderr
+    environment = {name: os.environ[name] for name in REQUIRED} | {"TEMPLATE_ENGINE": "cheetah"}
+    assert "TEMPLATE_ENGINE must be one of: django, jinja2, mako" in manage("check", environment=environment).stderr
 
 
 def test_deployment_checks_find_nothing():
