@@ -43,7 +43,8 @@ def test_what_is_not_marked_as_safe_is_escaped(mako, value, shown):
 def test_escaping_reaches_blocks_functions_and_parents(mako):
     engine = mako(
         parent="<p>${value}</p><%block name='content'/>${self.body()}",
-        page="<%inherit file='/parent.html'/><%block name='content'>${value}</%block><%def name='f()'>${value}</%def>${f()}",
+        page="<%inherit file='/parent.html'/><%block name='content'>${value}</%block>"
+        "<%def name='function()'>${value}</%def>${function()}",
     )
     assert engine.get_template("page.html").render({"value": "<"}) == "<p>&lt;</p>&lt;&lt;"
 
