@@ -112,6 +112,18 @@ def test_redis_listens_by_tls_or_not_at_all(render, listen):
     assert ("tls-port 6379" in text) is bool(listen)
 
 
+@pytest.mark.parametrize("remote", [{}, {"listen": ["10.0.0.1"], "port": 11211, "username": "gateway", "password": "long enough"}])
+def test_memcached_listens_by_tls_and_password_or_not_at_all(render, remote):
+    """It would serve whoever comes."""
+    text = render("memcached", "memcached.service.j2", item={"name": "pages", "memory_mb": 64, **remote})
+    for word in ("--enable-ssl", "--auth-file=", "--listen=10.0.0.1 "):
+        assert (word in text) is bool(remote)
+    for word in ("--unix-socket=", "PrivateNetwork=yes"):
+        assert (word in text) is not bool(remote)
+    assert "--udp-port=0" in text
+    assert "long enough" not in text, "arguments are there for all to read"
+
+
 @pytest.mark.parametrize(("name", "policy", "log"), [("cache", "allkeys-lru", "no"), ("queue", "noeviction", "yes")])
 def test_cache_forgets_and_queue_does_not(render, name, policy, log):
     """A job that was evicted is a letter that was thrown away."""
