@@ -240,3 +240,128 @@ def test_somebodys_account_is_not_taken_over(drawing):
     ours, theirs = "shop:x:999:999::/var/lib/shop:/usr/sbin/nologin", "ops:x:1000:1000:Ops:/home/ops:/bin/bash"
     assert drawing.appliance_account_problems(ours) == []
     assert "appliance_apps.ops: the host has an account ops" in drawing.appliance_account_problems(f"{ours}\n{theirs}")[0]
+
+
+CACHED = {"cache": {"mode": "tags"}}
+REDIS, MEMCACHED = {"redis": {"cache": True}}, {"memcached": {"cache": True}}
+BOXES = {"app": ["a"], "db": ["b"], "cache": ["a"], "gateway": ["a"]}
+
+
+def cache_problems(drawing, change, backend="redis", groups=BOXES):
+    """What is said about an app and the page cache."""
+    return drawing.appliance_page_cache_problems(resolved(drawing, change), backend, groups)
+
+
+def resolved(drawing, change):
+    """One app with the contract's defaults beneath it."""
+    return drawing.appliance_apps_resolved({"shop": {**GOOD, **change}}, DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("cache", "words"),
+    [
+        ({"seconds": 0}, "cache.seconds: 0"),
+        ({"paths": []}, "cache.paths: empty"),
+        ({"paths": ["catalog"]}, "catalog must start with /"),
+        ({"arguments": ["page="]}, "cache.arguments"),
+        ({"headers": ["Cookie"]}, "cache.headers: Cookie"),
+        ({"cookies": ["a"], "ignored_cookies": ["a"]}, "both in cookies and in ignored_cookies"),
+    ],
+)
+def test_page_cache_that_cannot_be_is_refused_by_name(drawing, cache, words):
+    """Only what is kept by mistake would show it, and that may be somebody's page."""
+    assert cache_problems(drawing, CACHED) == []
+    assert any(words in one for one in cache_problems(drawing, {"cache": {"mode": "tags", **cache}}))
+
+
+@pytest.mark.parametrize(
+    ("backend", "groups", "words"),
+    [("valkey", BOXES, "type redis, memcached or none"), ("redis", {**BOXES, "cache": []}, "group cache has no host"), ("none", {}, None)],
+)
+def test_store_that_cannot_be_is_refused_by_name(drawing, backend, groups, words):
+    """Gateways would go on without it, and nobody would know."""
+    found = cache_problems(drawing, CACHED, backend, groups)
+    assert len(found) == bool(words)
+    assert not words or words in found[0]
+
+
+@pytest.mark.parametrize(("pattern", "refused"), [("pages:*", True), ("p*", True), ("pages:x", True), ("shop:*", False), ("pages", False)])
+def test_app_cannot_have_the_gateways_keys(drawing, pattern, refused):
+    """It could put pages of its own making before everybody's eyes."""
+    found = cache_problems(drawing, {**CACHED, "redis": {"cache": True, "key_patterns": [pattern]}})
+    assert bool(found) is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "groups", "words"),
+    [
+        ("shop", {**REDIS, **MEMCACHED}, BOXES, "both give the app its CACHE_URL"),
+        ("shop", MEMCACHED, {**BOXES, "app": ["a", "c"]}, "c is not in group cache"),
+        ("shop", MEMCACHED, {**BOXES, "cache": []}, "a is not in group cache"),
+        ("a" * 22, MEMCACHED, BOXES, "too long"),
+        ("pages", REDIS, BOXES, "name of a system account or unit"),
+        ("shop", MEMCACHED, BOXES, None),
+    ],
+)
+def test_memcached_that_cannot_be_is_refused_by_name(drawing, name, change, groups, words):
+    """It serves whoever reaches it, so an app's instance has a socket of its own and nothing else."""
+    found = problems(drawing, {name: {**GOOD, "media": {"served_by": "none"}, **change}}, groups)
+    assert bool(found) is bool(words)
+    assert not words or any(words in one for one in found)
+
+
+def test_gateways_have_a_redis_user_for_their_keys_alone(drawing):
+    """What reads and writes pages needs no more."""
+    apps = resolved(drawing, {**CACHED, **REDIS})
+    secrets = {"shop_redis_password": "x", "gateway_cache_password": "y"}
+    assert [user["name"] for user in drawing.appliance_redis_users(apps, secrets)] == ["shop"]
+    user = drawing.appliance_redis_users(apps, secrets, "redis")[-1]
+    assert user == {
+        "name": "gateway",
+        "password": "y",
+        "key_patterns": ["pages:*"],
+        "instances": ["cache"],
+        "commands": ["get", "set"],
+    }
+
+
+def test_page_cache_alone_wants_its_software_its_secret_and_its_arrow(drawing):
+    """No app has to use Redis or Memcached for that."""
+    apps = resolved(drawing, CACHED)
+    ports = {"cache": 6379, "queue": 6380}
+    assert drawing.appliance_redis_instances(apps, 1000, [], ports) == []
+    assert [one["name"] for one in drawing.appliance_redis_instances(apps, 1000, [], ports, "redis")] == ["cache"]
+    assert "gateway_cache_password" in [one["name"] for one in drawing.appliance_secret_names(apps, True, "memcached")]
+    assert "gateway_cache_password" not in [one["name"] for one in drawing.appliance_secret_names(apps, True)]
+    groups = {**GROUPS, "cache": ["db1"]}
+    for backend, port in (("redis", 6379), ("memcached", 11211)):
+        found = drawing.appliance_missing_arrows(NEEDS, apps, groups, NETWORKS, 8443, backend)
+        assert found == [f"appliance_flows: no arrow from gateway to cache, port {port}; add {{from: gateway, to: cache, ports: [{port}]}}"]
+
+
+def test_nothing_is_shared_when_no_app_has_pages_to_keep(drawing):
+    """Software that nobody asks for is surface for nothing."""
+    assert drawing.appliance_page_cache(resolved(drawing, {}), "redis") == "none"
+    assert drawing.appliance_page_cache(resolved(drawing, CACHED), "redis") == "redis"
+
+
+def test_whoever_uses_memcached_has_an_instance(drawing):
+    """Page copies and an app's cache must not be writable by the other; only the gateways' may be on another host."""
+    apps = drawing.appliance_apps_resolved(
+        {"shop": {**GOOD, **MEMCACHED, **CACHED}, "notes": {**GOOD, **MEMCACHED}, "wiki": GOOD}, DEFAULTS
+    )
+    here = drawing.appliance_memcached_instances(apps, 3000, {}, "memcached")
+    assert here == [{"name": name, "memory_mb": 100} for name in ("shop", "notes", "pages")]
+    remote = {"listen": ["10.0.0.1"], "port": 11211}
+    there = drawing.appliance_memcached_instances(apps, 100, remote, "memcached")
+    assert there[0] == {"name": "shop", "memory_mb": 32}
+    assert there[-1] == {"name": "pages", "memory_mb": 32, **remote}
+
+
+def test_site_with_a_page_cache_tells_the_gateway_how(drawing):
+    """A site without one tells nothing."""
+    assert "cache" not in drawing.appliance_sites(resolved(drawing, {}), True, [])[0]
+    here = drawing.appliance_sites(resolved(drawing, CACHED), True, [])[0]
+    assert here["cache"]["mode"] == "tags"
+    assert here["feed"] == {"socket": "/run/shop/feed.sock"}
+    assert drawing.appliance_sites(resolved(drawing, CACHED), False, ["10.0.0.2:8443"])[0]["feed"] == {}

@@ -33,9 +33,21 @@ RESERVED_NAMES = frozenset(
      "render", "kvm", "shadow", "utmp", "plugdev", "operator", "src", "sasl", "crontab", "cron", "dbus",
      "messagebus", "polkitd", "sshd", "ssh", "ntp", "chrony", "nginx", "postgres", "postgresql", "redis",
      "memcached", "rsyslog", "systemd", "network", "gunicorn", "uwsgi", "ansible", "admin", "appliance", "docker",
-     "podman", "certbot", "acme", "world", "all"}
+     "podman", "certbot", "acme", "world", "all", "gateway", "pages"}
 )
 # fmt: on
+
+#: The longest name that with "memcached-" before it is still a group's.
+MEMCACHED_NAME = 21
+
+#: Where pages lie in the store that gateways share: the prefix of their keys in Redis, the instance of Memcached.
+PAGES = "pages"
+
+#: Certificates of services that have no name in any DNS are good for <service>.<this> besides their address.
+INTERNAL = "appliance.internal"
+
+HEADER = re.compile(r"^[A-Za-z][A-Za-z0-9-]*$")
+TOKEN = re.compile(r"^[A-Za-z0-9_.~-]+$")
 
 
 def appliance_secrets_dir(name):
@@ -246,11 +258,22 @@ def appliance_app_problems(apps, groups):
             )
         elif kinds == ["git"] and not source.get("version"):
             problems.append(f"{where}.source.version: missing; type a tag, a branch or a commit of {source['git']}")
-        redis = app.get("redis") or {}
+        redis, memcached = app.get("redis") or {}, app.get("memcached") or {}
         if (redis.get("cache") or redis.get("queue")) and not groups.get("cache"):
             problems.append(
                 f"{where}.redis: the app asks for Redis, but group cache has no host; add one, or set redis: {{cache: false, queue: false}}"
             )
+        if memcached.get("cache"):
+            elsewhere = [host for host in groups.get("app") or [] if host not in (groups.get("cache") or [])]
+            if redis.get("cache"):
+                problems.append(f"{where}: redis.cache and memcached.cache both give the app its CACHE_URL; set one of them to false")
+            if elsewhere:
+                problems.append(
+                    f"{where}.memcached: {', '.join(elsewhere)} is not in group cache, and from another host Memcached cannot tell one app"
+                    " from another; use redis: {cache: true}, or put group cache on the app's host"
+                )
+            if len(name) > MEMCACHED_NAME:
+                problems.append(f"{where}.memcached: the name is too long for a group of its own; at most {MEMCACHED_NAME} letters")
         if not (app.get("database") or {}).get("external") and not groups.get("db"):
             problems.append(
                 f"{where}.database: group db has no host; add one, or name an existing server in database: {{external: {{host: …}}}}"
@@ -263,11 +286,57 @@ def appliance_app_problems(apps, groups):
     return problems
 
 
-def appliance_secret_names(apps, with_redis):
+def appliance_page_cache(apps, backend):
+    """Where gateways share pages: ``redis`` or ``memcached``, or ``none`` as well when no app has pages to be kept."""
+    return backend if any((app.get("cache") or {}).get("mode", "off") != "off" for app in apps.values()) else "none"
+
+
+def appliance_page_cache_problems(apps, backend, groups):
+    """What is wrong with the page cache and what apps ask of it: a list of sentences, each naming a variable and the remedy."""
+    problems = []
+    if backend not in ("redis", "memcached", "none"):
+        problems.append(f"gateway_cache_backend: {backend} is not known; type redis, memcached or none")
+    elif backend != "none" and not groups.get("cache"):
+        problems.append(f"gateway_cache_backend: group cache has no host to run {backend}; add one, or set gateway_cache_backend: none")
+    for name, app in apps.items():
+        cache, where = app.get("cache") or {}, f"appliance_apps.{name}.cache"
+        if cache.get("mode", "off") == "off":
+            continue
+        if not 0 < cache["seconds"] <= 86400:
+            problems.append(f"{where}.seconds: {cache['seconds']} is not between 1 and 86400")
+        if not cache["paths"]:
+            problems.append(f"{where}.paths: empty, so no page would be kept; type e.g. [/], or set mode: off")
+        problems += [f"{where}.paths: {one} must start with /" for one in cache["paths"] if not str(one).startswith("/")]
+        for key, pattern in (("arguments", TOKEN), ("cookies", TOKEN), ("ignored_cookies", TOKEN), ("headers", HEADER)):
+            problems += [
+                f"{where}.{key}: {one!r} is no name; use letters, digits and -" for one in cache[key] if not pattern.match(str(one))
+            ]
+        problems += [
+            f"{where}.headers: {one} tells one person from another, and a page for one person is never kept; remove it"
+            for one in cache["headers"]
+            if str(one).lower() in ("cookie", "authorization", "x-forwarded-for")
+        ]
+        problems += [
+            f"{where}: {one} cannot be both in cookies and in ignored_cookies"
+            for one in cache["cookies"]
+            if one in cache["ignored_cookies"]
+        ]
+        if backend != "redis":
+            continue
+        for pattern in (app.get("redis") or {}).get("key_patterns") or []:
+            prefix = str(pattern).removesuffix("*")
+            if prefix.startswith(f"{PAGES}:") or (str(pattern).endswith("*") and f"{PAGES}:".startswith(prefix)):
+                problems.append(f"appliance_apps.{name}.redis.key_patterns: {pattern} covers the gateways' pages:*; type another prefix")
+    return problems
+
+
+def appliance_secret_names(apps, with_redis, page_cache="none"):
     """Names of all secrets the drawing needs, with how each is made: ``[{name, kind, length, provided}]``."""
     names = [{"name": "ca_private_key", "kind": "ec_private_key"}]
     if with_redis:
         names.append({"name": "redis_admin_password"})
+    if page_cache != "none":
+        names.append({"name": "gateway_cache_password"})
     for app_name, app in apps.items():
         names.append({"name": f"{app_name}_secret_key"})
         external = (app.get("database") or {}).get("external")
@@ -305,20 +374,20 @@ def appliance_endpoint(address, port):
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def appliance_certificate_items(host, groups, apps, addresses, provided, redis_tls):
+def appliance_certificate_items(host, groups, apps, addresses, provided, cache_tls):
     """Key pairs that `host` needs for the boxes it is in: ``[{name, domains, addresses, provided}]``.
 
-    provided: certificate name to files that somebody else issued. redis_tls: whether Redis has clients on other hosts.
+    provided: certificate name to files that somebody else issued. cache_tls: software of the cache box that has clients on other hosts.
     """
     boxes = {box for box in ("gateway", "app", "cache", "db") if host in (groups.get(box) or [])}
     here = {"domains": [], "addresses": list(addresses)}
     items = []
     if "db" in boxes:
         items.append({"name": "postgresql", **here})
-    if "cache" in boxes and redis_tls:
-        items.append({"name": "redis", **here})
+    # By name too: nginx, as a client, compares no address with a certificate.
+    if "cache" in boxes:
+        items += [{"name": one, **here, "domains": [f"{one}.{INTERNAL}"]} for one in cache_tls]
     if "app" in boxes and "gateway" not in boxes:
-        # By name too: nginx, as a client, compares no address with a certificate.
         items.append({"name": "origin", **here, "domains": [domain for app in apps.values() for domain in app["domains"]]})
     if "gateway" in boxes:
         for name, app in apps.items():
@@ -344,13 +413,13 @@ def _redis_uses(app):
     return [use for use in ("cache", "queue") if app["redis"].get(use)]
 
 
-def appliance_redis_instances(apps, memory_mb, listen, ports):
-    """The Redis instances that some app asks for: ``[{name, port, memory_mb, listen}]``.
+def appliance_redis_instances(apps, memory_mb, listen, ports, page_cache="none"):
+    """The Redis instances that some app or the page cache asks for: ``[{name, port, memory_mb, listen}]``.
 
     memory_mb: the host's memory; a cache gets a tenth of it, a queue a twentieth. listen: addresses, empty for the socket only.
     """
     shares = {"cache": 10, "queue": 20}
-    used = {use for app in apps.values() for use in _redis_uses(app)}
+    used = {use for app in apps.values() for use in _redis_uses(app)} | ({"cache"} if page_cache == "redis" else set())
     return [
         {"name": use, "port": ports[use], "memory_mb": max(32, memory_mb // share), "listen": list(listen)}
         for use, share in shares.items()
@@ -358,9 +427,9 @@ def appliance_redis_instances(apps, memory_mb, listen, ports):
     ]
 
 
-def appliance_redis_users(apps, secrets):
-    """One Redis user per app that uses it, bound to its keys: ``[{name, password, key_patterns, instances}]``."""
-    return [
+def appliance_redis_users(apps, secrets, page_cache="none"):
+    """One Redis user per app that uses it, bound to its keys, and the gateways': ``[{name, password, key_patterns, …}]``."""
+    users = [
         {
             "name": name,
             "password": secrets[f"{name}_redis_password"],
@@ -370,6 +439,29 @@ def appliance_redis_users(apps, secrets):
         for name, app in apps.items()
         if _redis_uses(app)
     ]
+    if page_cache == "redis":
+        users.append(
+            {
+                "name": "gateway",
+                "password": secrets["gateway_cache_password"],
+                "key_patterns": [f"{PAGES}:*"],
+                "instances": ["cache"],
+                "commands": ["get", "set"],
+            }
+        )
+    return users
+
+
+def appliance_memcached_instances(apps, memory_mb, remote, page_cache="none"):
+    """An instance of Memcached for each app that asks for one, and the gateways': ``[{name, memory_mb, …}]``.
+
+    Memcached knows no keys of one's own, so nobody shares one. memory_mb: the host's memory, of which all get a tenth together.
+    remote: how gateways on other hosts find theirs, ``{listen, port, username, password}``; empty for the socket.
+    """
+    names = [name for name, app in apps.items() if app["memcached"].get("cache")]
+    names += [PAGES] if page_cache == "memcached" else []
+    share = max(32, memory_mb // 10 // max(1, len(names)))
+    return [{"name": name, "memory_mb": share, **(remote if name == PAGES else {})} for name in names]
 
 
 def appliance_app_secrets(app, app_name, secrets):
@@ -398,6 +490,9 @@ def appliance_sites(apps, local, origins, tls_dir="/etc/appliance/tls"):
             "limits": dict(app["limits"]),
             "upstream": {"socket": f"/run/{name}/{name}.sock"} if local else {"addresses": origins, "ca": f"{tls_dir}/ca.pem"},
         }
+        if app["cache"]["mode"] != "off":
+            site["cache"] = dict(app["cache"])
+            site["feed"] = {"socket": f"/run/{name}/feed.sock"} if local else {}
         if static.get("root"):
             site["static"] = {"url": static["url"], **({"directory": f"/srv/{name}/public/static"} if local else {})}
         if _keeps_uploads(app):
@@ -490,7 +585,7 @@ def appliance_drawing_problems(flows, groups, hostvars, networks):
     return problems
 
 
-def appliance_missing_arrows(flows, apps, groups, networks, origin_port):
+def appliance_missing_arrows(flows, apps, groups, networks, origin_port, page_cache="none"):
     """Arrows without which the drawing cannot work: a list of sentences, each with the arrow to add."""
     try:
         arrows = appliance_flows(flows, groups, networks)
@@ -504,6 +599,8 @@ def appliance_missing_arrows(flows, apps, groups, networks, origin_port):
         for use, port in (("cache", 6379), ("queue", 6380))
         if any(app["redis"].get(use) for app in apps.values())
     ]
+    if page_cache != "none":
+        needs.append(("gateway", "cache", {"redis": 6379, "memcached": 11211}[page_cache], False))
     problems = []
     for origin, target, port, within_host in needs:
         drawn = {
@@ -629,6 +726,9 @@ class FilterModule:
                 "appliance_flows",
                 "appliance_host_problems",
                 "appliance_missing_arrows",
+                "appliance_memcached_instances",
+                "appliance_page_cache",
+                "appliance_page_cache_problems",
                 "appliance_python_problems",
                 "appliance_redis_instances",
                 "appliance_redis_url",
