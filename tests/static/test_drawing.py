@@ -258,23 +258,6 @@ def resolved(drawing, change):
 
 
 @pytest.mark.parametrize(
-    ("cache", "words"),
-    [
-        ({"seconds": 0}, "cache.seconds: 0"),
-        ({"paths": []}, "cache.paths: empty"),
-        ({"paths": ["catalog"]}, "catalog must start with /"),
-        ({"arguments": ["page="]}, "cache.arguments"),
-        ({"headers": ["Cookie"]}, "cache.headers: Cookie"),
-        ({"cookies": ["a"], "ignored_cookies": ["a"]}, "both in cookies and in ignored_cookies"),
-    ],
-)
-def test_page_cache_that_cannot_be_is_refused_by_name(drawing, cache, words):
-    """Only what is kept by mistake would show it, and that may be somebody's page."""
-    assert cache_problems(drawing, CACHED) == []
-    assert any(words in one for one in cache_problems(drawing, {"cache": {"mode": "tags", **cache}}))
-
-
-@pytest.mark.parametrize(
     ("backend", "groups", "words"),
     [("valkey", BOXES, "type redis, memcached or none"), ("redis", {**BOXES, "cache": []}, "group cache has no host"), ("none", {}, None)],
 )

@@ -46,9 +46,6 @@ PAGES = "pages"
 #: Certificates of services that have no name in any DNS are good for <service>.<this> besides their address.
 INTERNAL = "appliance.internal"
 
-HEADER = re.compile(r"^[A-Za-z][A-Za-z0-9-]*$")
-TOKEN = re.compile(r"^[A-Za-z0-9_.~-]+$")
-
 
 def appliance_secrets_dir(name):
     """The control node's folder with the secrets of the inventory called `name`."""
@@ -292,41 +289,17 @@ def appliance_page_cache(apps, backend):
 
 
 def appliance_page_cache_problems(apps, backend, groups):
-    """What is wrong with the page cache and what apps ask of it: a list of sentences, each naming a variable and the remedy."""
-    problems = []
+    """What is wrong with the store that gateways share: a list of sentences, each naming a variable and the remedy."""
     if backend not in ("redis", "memcached", "none"):
-        problems.append(f"gateway_cache_backend: {backend} is not known; type redis, memcached or none")
-    elif backend != "none" and not groups.get("cache"):
+        return [f"gateway_cache_backend: {backend} is not known; type redis, memcached or none"]
+    problems = []
+    if backend != "none" and not groups.get("cache"):
         problems.append(f"gateway_cache_backend: group cache has no host to run {backend}; add one, or set gateway_cache_backend: none")
-    for name, app in apps.items():
-        cache, where = app.get("cache") or {}, f"appliance_apps.{name}.cache"
-        if cache.get("mode", "off") == "off":
-            continue
-        if not 0 < cache["seconds"] <= 86400:
-            problems.append(f"{where}.seconds: {cache['seconds']} is not between 1 and 86400")
-        if not cache["paths"]:
-            problems.append(f"{where}.paths: empty, so no page would be kept; type e.g. [/], or set mode: off")
-        problems += [f"{where}.paths: {one} must start with /" for one in cache["paths"] if not str(one).startswith("/")]
-        for key, pattern in (("arguments", TOKEN), ("cookies", TOKEN), ("ignored_cookies", TOKEN), ("headers", HEADER)):
-            problems += [
-                f"{where}.{key}: {one!r} is no name; use letters, digits and -" for one in cache[key] if not pattern.match(str(one))
-            ]
-        problems += [
-            f"{where}.headers: {one} tells one person from another, and a page for one person is never kept; remove it"
-            for one in cache["headers"]
-            if str(one).lower() in ("cookie", "authorization", "x-forwarded-for")
-        ]
-        problems += [
-            f"{where}: {one} cannot be both in cookies and in ignored_cookies"
-            for one in cache["cookies"]
-            if one in cache["ignored_cookies"]
-        ]
-        if backend != "redis":
-            continue
-        for pattern in (app.get("redis") or {}).get("key_patterns") or []:
-            prefix = str(pattern).removesuffix("*")
-            if prefix.startswith(f"{PAGES}:") or (str(pattern).endswith("*") and f"{PAGES}:".startswith(prefix)):
-                problems.append(f"appliance_apps.{name}.redis.key_patterns: {pattern} covers the gateways' pages:*; type another prefix")
+    for name, app in apps.items() if backend == "redis" else ():
+        for pattern in map(str, app["redis"].get("key_patterns") or []):
+            prefix = pattern.removesuffix("*")
+            if prefix.startswith(f"{PAGES}:") or (pattern.endswith("*") and f"{PAGES}:".startswith(prefix)):
+                problems.append(f"appliance_apps.{name}.redis.key_patterns: {pattern} covers the gateways' pages; type another prefix")
     return problems
 
 
