@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BOXES = {"gateway": "Gateway", "waf": "WAF", "cache": "Cache", "app": "Fat Virtual Server", "db": "PostgreSQL"}
 SERVERS = {"gunicorn": "Gunicorn", "uwsgi": "uWSGI"}
 ENGINES = {"django": "Django templates", "jinja2": "Jinja2 templates", "mako": "Mako templates"}
-REDIS_PORTS = {"cache": 6379, "queue": 6380}
+#: What Redis and Memcached are reached at; the instance of an app's own has no port.
+PORTS = {"redis_cache": 6379, "redis_queue": 6380, "memcached_pages": 11211}
 
 
 def load_filters():
@@ -67,7 +68,9 @@ class Drawing:
         defaults = yaml.safe_load((ROOT / "roles/django_app/defaults/main.yml").read_text())["django_app_defaults"]
         self.apps = self.filters.appliance_apps_resolved(common.get("appliance_apps"), defaults)
         self.boxes = {box: groups[box] for box in BOXES if groups.get(box)}
-        self.redis = [use for use in REDIS_PORTS if any(app["redis"][use] for app in self.apps.values())]
+        gateway = next(iter(groups.get("gateway") or []), None)
+        self.page_cache = self.filters.appliance_page_cache(self.apps, hostvars.get(gateway, {}).get("gateway_cache_backend", "none"))
+        self.stores = self.shared_stores()
         # Boxes that stand on the same hosts stand in one machine.
         self.machines = {}
         for box, hosts in self.boxes.items():
@@ -82,6 +85,16 @@ class Drawing:
         for hosts, boxes in self.machines.items():
             lines += [f"  {line}".rstrip() for line in self.machine(hosts, boxes)] + [""]
         return "\n".join([*lines, *(f"  {line}" for line in dict.fromkeys(self.arrows()))]) + "\n"
+
+    def shared_stores(self):
+        """What runs in the cache's box: node to its label."""
+        keeps = {use: [use] if any(app["redis"][use] for app in self.apps.values()) else [] for use in ("cache", "queue")}
+        if self.page_cache == "redis":
+            keeps["cache"].append("pages")
+        stores = {f"redis_{use}": f"Redis<br>{', '.join(what)}" for use, what in keeps.items() if what}
+        names = [name for name, app in self.apps.items() if app["memcached"]["cache"]]
+        names += ["pages"] if self.page_cache == "memcached" else []
+        return stores | {identifier("memcached", name): f"Memcached<br>{name}" for name in names}
 
     # Boxes
 
@@ -132,20 +145,21 @@ class Drawing:
     def gateway(self):
         yield 'firewall["Firewall<br>nftables"]'
         inner = [box for box in self.boxes if self.within_gateway(box)]
-        yield 'nginx["nginx<br>TLS, static files"]'
+        pages = any(app["cache"]["mode"] != "off" for app in self.apps.values())
+        yield f'nginx["nginx<br>TLS, static files{", page cache" if pages else ""}"]'
         if "waf" in inner:
             yield from self.waf()
-        if "cache" in inner and self.redis:
+        if "cache" in inner and self.stores:
             yield from self.cache()
 
     def waf(self):
         yield 'waf["WAF<br>ModSecurity"]'
 
     def cache(self):
-        for use in self.redis:
-            yield f'redis_{use}[("Redis<br>{use}")]'
-        if not self.redis:
-            yield 'redis_none["no app asks for Redis"]'
+        for node, label in self.stores.items():
+            yield f'{node}[("{label}")]'
+        if not self.stores:
+            yield 'cache_none["nothing asks for it"]'
 
     def app(self):
         if self.origin():
@@ -156,11 +170,17 @@ class Drawing:
             node = identifier("app", name)
             content = [
                 f'{node}_server["{server}"]',
-                f'{node}["Django app"]',
+                f'{node}["{self.app_label(app)}"]',
                 f'{node}_templates["{ENGINES.get(engine, f"{engine} templates")}"]',
                 f'{node}_static["static pages"]',
             ]
             yield from self.subgraph(identifier("wsgi", name), f"WSGI: {name}", content)
+
+    @staticmethod
+    def app_label(app):
+        """The app, with cachalot where the reference project's switch for it is on."""
+        with_cachalot = str(app["env"].get("CACHALOT") or "").lower() in ("1", "true", "yes", "on")
+        return "Django app<br>with cachalot" if with_cachalot else "Django app"
 
     def database(self):
         yield 'postgresql[("PostgreSQL")]'
@@ -195,9 +215,8 @@ class Drawing:
         return source in self.boxes and target in self.boxes and len(hosts) == 1
 
     def ports(self, finish, ports):
-        """Redis instances have a port each; everything else is reached at all ports of the arrow."""
-        own = {f"redis_{use}": port for use, port in REDIS_PORTS.items()}.get(finish)
-        return [port for port in ports if own in (None, port)]
+        """Redis and Memcached have a port each; everything else is reached at all ports of the arrow."""
+        return [port for port in ports if PORTS.get(finish, port) == port]
 
     def pairs(self, source, target):
         """Which software the arrow between two ends connects."""
@@ -210,7 +229,7 @@ class Drawing:
         known = {
             "gateway": ["firewall"],
             "waf": ["waf"],
-            "cache": [f"redis_{use}" for use in self.redis],
+            "cache": [node for node in self.stores if node in PORTS],
             "app": ["origin"] if self.origin() else servers,
             "db": ["postgresql"],
         }
@@ -224,7 +243,7 @@ class Drawing:
         if source == "app" and source in self.boxes:
             users = [name for name, app in self.apps.items() if self.uses(app, finish)]
             return [identifier("app", name) for name in users]
-        known = {"gateway": "nginx", "waf": "waf", "cache": "redis_cache", "db": "postgresql"}
+        known = {"gateway": "nginx", "waf": "waf", "cache": next(iter(self.stores), "cache_none"), "db": "postgresql"}
         return [known[source]] if source in self.boxes else self.whole(source)
 
     def uses(self, app, finish):
@@ -233,7 +252,7 @@ class Drawing:
             return not app["database"].get("external")
         if finish.startswith("redis_"):
             return app["redis"][finish.removeprefix("redis_")]
-        return True
+        return finish != "memcached_pages"
 
     def whole(self, group):
         """A group that is no box: the machines that it covers."""
@@ -251,6 +270,8 @@ class Drawing:
                 yield f"nginx -.-> {node}_static"
             yield f"{node}_server --> {node}"
             yield f"{node} --> {node}_templates"
+            if app["memcached"]["cache"]:
+                yield f"{node} -.-> {identifier('memcached', name)}"
             if external := app["database"].get("external"):
                 yield f'{node} -->|"{external.get("port", 5432)}"| {identifier("db", name)}'
 

@@ -30,9 +30,10 @@ def diagram():
 def draw(diagram):
     """Draw boxes placed on hosts: draw(gateway=["web1"], …)."""
 
-    def lines(apps=APPS, flows=FLOWS, **boxes):
+    def lines(apps=APPS, flows=FLOWS, backend="none", **boxes):
         hosts = list(dict.fromkeys(host for box in boxes.values() for host in box))
         common = {"appliance_apps": apps, "appliance_flows": flows, "appliance_networks": {"operators": ["192.0.2.0/24"]}}
+        common["gateway_cache_backend"] = backend
         hostvars = {host: {**common, "ansible_host": f"10.0.0.{number}"} for number, host in enumerate(hosts, 1)}
         drawing = diagram.Drawing({"all": hosts, "ungrouped": [], **boxes}, hostvars)
         return [line.strip() for line in drawing.render().splitlines()]
@@ -88,14 +89,44 @@ def test_software_follows_from_the_apps(draw):
     assert not any("Redis" in line for line in lines), "no app asked for it"
 
 
-def test_every_end_of_an_arrow_is_drawn(draw):
+KEPT = {"cache": {"mode": "tags"}}
+MEMCACHED = {"memcached": {"cache": True}}
+
+
+def test_page_cache_is_drawn_where_its_pages_are(draw):
+    """In the gateway, and where gateways share them."""
+    boxes = {box: ["a"] for box in ("gateway", "cache", "app", "db")}
+    lines = draw(apps={"shop": {**APPS["shop"], **KEPT, "env": {"CACHALOT": "1"}}}, backend="redis", **boxes)
+    assert 'nginx["nginx<br>TLS, static files, page cache"]' in lines
+    assert 'redis_cache[("Redis<br>cache, pages")]' in lines
+    assert 'app_shop["Django app<br>with cachalot"]' in lines
+    without = draw(backend="redis", **boxes)
+    assert 'nginx["nginx<br>TLS, static files"]' in without
+    assert 'redis_cache[("Redis<br>cache")]' in without
+    assert 'app_shop["Django app"]' in without
+
+
+def test_memcached_is_drawn_once_for_each_who_uses_it(draw):
+    """Pages and an app's cache stand apart, and an app reaches only its own."""
+    flows = [*FLOWS, {"from": ["gateway", "app"], "to": "cache", "ports": [11211]}]
+    boxes = {"gateway": ["a", "b"], "cache": ["a"], "app": ["a"], "db": ["a"]}
+    lines = draw(apps={"shop": {**MEMCACHED, **KEPT}}, flows=flows, backend="memcached", **boxes)
+    assert 'memcached_pages[("Memcached<br>pages")]' in lines
+    assert 'memcached_shop[("Memcached<br>shop")]' in lines
+    assert 'nginx -->|"11211"| memcached_pages' in lines
+    assert "app_shop -.-> memcached_shop" in lines
+    assert not any(line.startswith("app_shop -") and line.endswith("memcached_pages") for line in lines)
+
+
+@pytest.mark.parametrize(("apps", "backend"), [(APPS, "none"), ({"shop": {**MEMCACHED, **KEPT}}, "memcached"), ({"shop": {}}, "none")])
+def test_every_end_of_an_arrow_is_drawn(draw, apps, backend):
     """Mermaid would invent a box for an unknown end, without a word."""
     for boxes in (
         {"gateway": ["a"], "cache": ["a"], "app": ["a"], "db": ["a"]},
         {"gateway": ["a"], "cache": ["b"], "app": ["c"], "db": ["d"]},
         {"gateway": ["a", "b"], "cache": ["a"], "app": ["b", "c"], "db": ["d"]},
     ):
-        lines = draw(**boxes)
+        lines = draw(apps=apps, backend=backend, **boxes)
         drawn = {match[1] for line in lines if (match := re.match(r"(?:subgraph )?(\w+)[\[(]", line))}
         ends = {end for line in lines if (match := re.match(r"(\w+) -.*-?> ?(?:\|.*\| )?(\w+)$", line)) for end in match.groups()}
         assert ends
