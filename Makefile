@@ -8,7 +8,7 @@ BOTH      := -i $(INVENTORY) -i $(OVERLAY)
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test up down converge verify status diagram check test test-full lock clean
+.PHONY: help venv venv-test up down converge verify status diagram bench check test test-full lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,14 @@ verify: venv ## Prove the appliance that is up in the lab
 
 diagram: venv ## Print the drawing as Mermaid
 	@$(VENV)/bin/python docs/diagram.py $(INVENTORY)
+
+# Another one than INVENTORY, whose default is the smaller drawing.
+DRAWING ?= $(firstword $(wildcard inventories/monolith_advanced) inventories/monolith)
+ROUNDS  ?= 5
+SECONDS ?= 2
+bench: venv ## Measure it beside stock peers (ROUNDS= SECONDS= DRAWING= QUICK=1 KEEP=1 REUSE=1 RECORD=1)
+	@$(VENV)/bin/python bench --inventory $(DRAWING) --rounds $(ROUNDS) --seconds $(SECONDS) \
+		$(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(REUSE),--reuse) $(if $(RECORD),--record)
 
 check: venv-test ## Static checks only, in under a minute
 	@tests/run check
