@@ -1,4 +1,3 @@
-from django.urls import reverse
 from rest_framework import serializers
 
 from catalog.models import Category, Product, Review
@@ -23,7 +22,7 @@ class ProductSerializer(serializers.ModelSerializer):
         fields = ["slug", "sku", "name", "summary", "category", "price", "stock", "rating", "review_count", "page"]
 
     def get_page(self, product: Product) -> str:
-        return reverse("product", args=[product.slug])
+        return product.get_absolute_url()
 
 
 class ProductDetailSerializer(ProductSerializer):

@@ -8,8 +8,9 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.urls import reverse
 from django.utils import timezone
+
+from core.addresses import address
 
 
 class Category(models.Model):
@@ -39,7 +40,7 @@ class Category(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("category", args=[self.slug])
+        return address("category", self.slug)
 
     @property
     def picture(self) -> str:
@@ -83,7 +84,7 @@ class Product(models.Model):
         return self.name
 
     def get_absolute_url(self) -> str:
-        return reverse("product", args=[self.slug])
+        return address("product", self.slug)
 
     @property
     def tint(self) -> int:

@@ -1,4 +1,9 @@
-"""Reads. Each function returns what one page needs, in a number of queries that does not grow with the rows."""
+"""Reads. Each function returns what one page needs, in a number of queries that does not grow with the rows.
+
+What all requests have in common of a query is put together once (`@cache`); it is never evaluated, only refined.
+"""
+
+from functools import cache
 
 from django.contrib.postgres.search import SearchQuery, SearchRank
 from django.db.models import Avg, Count, F, FloatField, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
@@ -17,13 +22,18 @@ SORTS = {
 DEFAULT_SORT = "name"
 
 
-def categories() -> QuerySet[Category]:
+@cache
+def _categories() -> QuerySet[Category]:
     return Category.objects.annotate(product_count=Count("products")).order_by("position", "name")
+
+
+def categories() -> QuerySet[Category]:
+    return _categories().all()
 
 
 def products(*, category: Category | None = None, sort: str = DEFAULT_SORT) -> QuerySet[Product]:
     """The rows of a list, with category and rating."""
-    rows = _with_rating(Product.objects.select_related("category").defer("search", "description"))
+    rows = _rows()
     if category:
         rows = rows.filter(category=category)
     return rows.order_by(*SORTS[sort][1])
@@ -41,7 +51,7 @@ def search(query: str) -> QuerySet[Product]:
 
 
 def product_by_slug(slug: str) -> Product | None:
-    return _with_rating(Product.objects.select_related("category").defer("search")).filter(slug=slug).first()
+    return _details().filter(slug=slug).first()
 
 
 def related_products(product: Product, count: int = 4) -> QuerySet[Product]:
@@ -64,6 +74,19 @@ def reviews_by(user: User, count: int = 20) -> QuerySet[Review]:
 
 def photos_by(user: User, count: int = 20) -> QuerySet[Photo]:
     return user.photos.select_related("product").defer("product__search", "product__description")[:count]
+
+
+@cache
+def _rows() -> QuerySet[Product]:
+    """Without what no list shows."""
+    fields = ["sku", "name", "slug", "summary", "price", "stock"]
+    shelf = ["category__name", "category__slug", "category__drawing"]
+    return _with_rating(Product.objects.select_related("category").only(*fields, *shelf))
+
+
+@cache
+def _details() -> QuerySet[Product]:
+    return _with_rating(Product.objects.select_related("category").defer("search"))
 
 
 def _with_rating(rows: QuerySet[Product]) -> QuerySet[Product]:

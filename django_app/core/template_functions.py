@@ -1,21 +1,23 @@
 """What Django's template language has built in, for the engines that have not."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.http import HttpRequest
 from django.template.defaultfilters import linebreaks_filter
-from django.templatetags.static import static
-from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from core.addresses import address as url
+
 __all__ = ["attribute", "date", "linebreaks", "querystring", "static", "url"]
 
 
-def url(name: str, *args: Any, **kwargs: Any) -> str:
-    return reverse(name, args=args, kwargs=kwargs)
+def static(path: str) -> str:
+    return staticfiles_storage.url(path)
 
 
 def querystring(request: HttpRequest, **changes: Any) -> str:
@@ -35,6 +37,7 @@ def linebreaks(text: str) -> SafeString:
     return linebreaks_filter(text, autoescape=True)
 
 
+@lru_cache(maxsize=500, typed=True)
 def attribute(name: str, value: Any) -> SafeString:
     """An attribute with a space before it, or nothing. Mako has no `if` within a line."""
     if not value:
