@@ -36,9 +36,13 @@ def database(url: str) -> dict[str, Any]:
     }
 
 
+def cache(url: str) -> dict[str, Any]:
+    return memcached(url) if urlsplit(url).scheme == "pymemcache" else redis_cache(url)
+
+
 def redis_cache(url: str) -> dict[str, Any]:
     if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must start with redis://, rediss:// or unix://")
+        raise ValueError("must start with redis://, rediss://, unix:// or pymemcache://")
     return {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": url,
@@ -49,6 +53,25 @@ def redis_cache(url: str) -> dict[str, Any]:
             "SOCKET_TIMEOUT": 0.5,
             # Once and at once, which mends a connection kept over a restart; the default waits between three tries.
             "CONNECTION_POOL_KWARGS": {"retry": Retry(NoBackoff(), 1)},
+        },
+    }
+
+
+def memcached(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    if bool(parts.netloc) == bool(parts.path.strip("/")):
+        raise ValueError("must name either a socket, pymemcache:///run/memcached.sock, or pymemcache://host:11211")
+    return {
+        "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+        "LOCATION": parts.netloc or f"unix:{parts.path}",
+        "OPTIONS": {
+            "ignore_exc": True,
+            "connect_timeout": 0.5,
+            "timeout": 0.5,
+            # A server that came back is used again, and not left alone for a minute.
+            "retry_attempts": 1,
+            "retry_timeout": 1,
+            "dead_timeout": 1,
         },
     }
 

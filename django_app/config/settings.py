@@ -23,7 +23,7 @@ LOG_LEVEL = environment.optional("LOG_LEVEL", "INFO", env.one_of("DEBUG", "INFO"
 # The services it uses
 DATABASES = {"default": environment.required("DATABASE_URL", services.database, fallback={})}
 CACHES = {
-    "default": environment.optional("CACHE_URL", services.LOCAL_CACHE, services.redis_cache)
+    "default": environment.optional("CACHE_URL", services.LOCAL_CACHE, services.cache)
     | {"KEY_PREFIX": environment.optional("CACHE_KEY_PREFIX", "shop")}
 }
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True

@@ -51,6 +51,25 @@ def test_cache_url_reaches_the_client_unchanged(url):
     assert services.redis_cache(url)["LOCATION"] == url
 
 
+@pytest.mark.parametrize(
+    ("url", "location"),
+    [
+        ("pymemcache:///run/memcached-shop/memcached.sock", "unix:/run/memcached-shop/memcached.sock"),
+        ("pymemcache://192.0.2.11:11211", "192.0.2.11:11211"),
+    ],
+)
+def test_memcached_by_socket_or_by_address(url, location):
+    config = services.cache(url)
+    assert config["LOCATION"] == location
+    assert config["BACKEND"].endswith("PyMemcacheCache")
+
+
+@pytest.mark.parametrize("url", ["pymemcache://", "memcache://h:1", "file:///tmp/cache"])
+def test_cache_url_of_another_kind_is_refused(url):
+    with pytest.raises(ValueError, match="must"):
+        services.cache(url)
+
+
 def test_mail_url_gives_the_mail_settings():
     config = services.mail("smtp+tls://shop:p%40ss@mail.example.test:587")
     assert (config["EMAIL_HOST"], config["EMAIL_PORT"], config["EMAIL_USE_TLS"], config["EMAIL_HOST_PASSWORD"]) == (
