@@ -17,7 +17,7 @@ from plugins import load_module
 
 ADDRESSES = {"web1": ["10.0.0.1"], "app1": ["10.0.0.2", "fd00::2"], "db1": ["10.0.0.9"]}
 GROUPS = {"all": list(ADDRESSES), "gateway": ["web1"], "app": ["app1"], "cache": ["web1"], "db": ["db1"]}
-PORTS = {"origin": 8443, "cache": 6379, "queue": 6380, "database": 5432}
+PORTS = {"origin": 8443, "cache": 6379, "queue": 6380, "memcached": 11211, "database": 5432}
 APP = {"redis": {"cache": True, "queue": False}, "database": {}}
 
 
@@ -133,16 +133,18 @@ def test_arrow_that_stays_on_its_host_is_not_tried(verify):
 
 
 @pytest.mark.parametrize(
-    ("apps", "idle"),
+    ("apps", "pages", "idle"),
     [
-        ({"shop": APP}, {6380, 8443}),
-        ({"shop": APP | {"redis": {"cache": False, "queue": False}}}, {6379, 6380, 8443}),
-        ({"shop": APP | {"database": {"external": {"host": "db"}}}}, {5432, 6380, 8443}),
+        ({"shop": APP}, "", {6380, 8443, 11211}),
+        ({"shop": APP | {"redis": {"cache": False, "queue": False}}}, "", {6379, 6380, 8443, 11211}),
+        ({"shop": APP | {"redis": {"cache": False, "queue": False}}}, "cache", {6380, 8443, 11211}),
+        ({"shop": APP | {"redis": {"cache": False, "queue": False}}}, "memcached", {6379, 6380, 8443}),
+        ({"shop": APP | {"database": {"external": {"host": "db"}}}}, "", {5432, 6380, 8443, 11211}),
     ],
 )
-def test_ports_that_nothing_asks_for_are_idle(verify, apps, idle):
+def test_ports_that_nothing_asks_for_are_idle(verify, apps, pages, idle):
     """Arrows may be drawn ahead of need."""
-    found = verify.verify_idle_ports(["web1", "app1"], GROUPS, apps, PORTS)
+    found = verify.verify_idle_ports(["web1", "app1"], GROUPS, apps, PORTS, pages)
     assert set(found["web1"]) == idle
     assert set(found["app1"]) == idle - {8443}, "an app host without a gateway has an origin"
 
@@ -381,6 +383,67 @@ def test_redis_elsewhere_must_prove_who_it_is(look, tmp_path, address, trusted):
         else:
             with pytest.raises(ssl.SSLCertVerificationError):
                 look.Checks.ping(url, "shop", "secret")
+
+
+def test_memcached_is_asked_after_the_password(look):
+    """On a port nobody else is served."""
+    here, there = socket.socketpair()
+    there.sendall(b"STORED\r\nVERSION 1.6.38\r\n")
+    assert look.ask_memcached(here, "gateway", "secret") == "VERSION 1.6.38"
+    assert there.recv(4096) == b"set auth 0 0 14\r\ngateway secret\r\nversion\r\n"
+    here, there = socket.socketpair()
+    there.sendall(b"CLIENT_ERROR authentication failure\r\n")
+    assert look.ask_memcached(here, "gateway", "other") == "CLIENT_ERROR authentication failure"
+
+
+class Answers(threading.Thread):
+    """HTTP answers on a unix socket, a connection each."""
+
+    def __init__(self, path, *answers):
+        super().__init__(daemon=True)
+        self.answers, self.server = answers, socket.socket(socket.AF_UNIX)
+        self.server.bind(str(path))
+        self.server.listen()
+        self.start()
+
+    def run(self):
+        for answer in self.answers:
+            link, _ = self.server.accept()
+            with link:
+                link.recv(4096)
+                link.sendall(answer.replace("\n", "\r\n").encode())
+
+
+@pytest.mark.parametrize(
+    ("caches", "fine"),
+    [(["MISS", "HIT"], True), (["HIT"], True), (["MISS", "MISS", "MISS", "MISS"], False), (["BYPASS"] * 4, False)],
+)
+def test_page_cache_must_answer_a_page_asked_for_again(look, tmp_path, monkeypatch, caches, fine):
+    """It may be switched on and never hold a page."""
+    Answers(tmp_path / "door", *(f"HTTP/1.1 200 OK\nX-Cache: {one}\nContent-Length: 0\n\n" for one in caches))
+    monkeypatch.setattr(look.Checks, "front_door", lambda self, domain: look.UnixHTTPConnection(str(tmp_path / "door"), 5))
+    app = {"name": "shop", "domains": ["shop.example.test"], "cache": {"mode": "tags", "path": "/"}}
+    ((_, ok, detail),) = look.Checks({}).page_cache(app)
+    assert ok is fine, detail
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "body", "fine"),
+    [
+        ("tags", 200, {"content": "abc", "epoch": "1.1.1.1", "changes": []}, True),
+        ("tags", 200, {"content": "abc", "epoch": "", "changes": []}, False),
+        ("ttl", 200, {"content": "abc", "epoch": "", "changes": []}, True),
+        ("tags", 503, "the database is away", False),
+    ],
+)
+def test_feed_must_have_asked_the_database(look, tmp_path, monkeypatch, mode, status, body, fine):
+    """Gateways keep pages for less than a second without it."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    Answers(tmp_path / "feed", f"HTTP/1.1 {status} X\nContent-Length: {len(text)}\n\n{text}")
+    connection = look.UnixHTTPConnection
+    monkeypatch.setattr(look, "UnixHTTPConnection", lambda path, seconds: connection(str(tmp_path / "feed"), seconds))
+    ((_, ok, detail),) = look.Checks({}).feed({"name": "shop", "domains": ["shop.example.test"], "cache": {"mode": mode, "path": "/"}})
+    assert ok is fine, detail
 
 
 def test_targets_travel_as_json(verify):

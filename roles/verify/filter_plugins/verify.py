@@ -32,12 +32,15 @@ def verify_arrow(arrows, source, source_addresses, host, protocol, port):
     return None
 
 
-def verify_idle_ports(hosts, groups, apps, ports):
+def verify_idle_ports(hosts, groups, apps, ports, pages=None):
     """Ports of the boxes' software that runs only when something asks for it, and nothing does: host to its ports.
 
-    An arrow to one of them may be drawn ahead of need. ports: numbers by name (origin, cache, queue, database).
+    An arrow to one of them may be drawn ahead of need. ports: numbers by name (origin, cache, queue, memcached, database).
+    pages: that of those at which gateways share pages, if they do so over the network.
     """
-    unwanted = {ports[use] for use in ("cache", "queue") if not any(app["redis"].get(use) for app in apps.values())}
+    unwanted = {ports[use] for use in ("cache", "queue") if use != pages and not any(app["redis"].get(use) for app in apps.values())}
+    if pages != "memcached":
+        unwanted.add(ports["memcached"])
     if all(app["database"].get("external") for app in apps.values()):
         unwanted.add(ports["database"])
     # An app host that is a gateway too hands requests on by a unix socket.
@@ -54,6 +57,7 @@ def verify_apps(apps):
             "redirects": list(app["redirects"]),
             "health": {key: app["health"][key] for key in ("path", "status")},
             "redis": any(app["redis"].get(use) for use in ("cache", "queue")),
+            "cache": {"mode": app["cache"]["mode"], "path": next(iter(app["cache"]["paths"]), "/")},
             "sslmode": (app["database"].get("external") or {}).get("sslmode", "verify-full"),
         }
         for name, app in apps.items()

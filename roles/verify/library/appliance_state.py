@@ -26,7 +26,9 @@ description:
     host, and its C(clock) beside C(asked_at), the control node's time when it asked.
 options:
   boxes: {description: Which boxes of the drawing the host is, type: list, elements: str, required: true}
-  apps: {description: "The apps, as name, domains, redirects, health, redis", type: list, elements: dict, required: true}
+  apps: {description: "The apps, as name, domains, redirects, health, redis, cache", type: list, elements: dict, required: true}
+  memcached: {description: "Instances of Memcached on the host: name, perhaps listen and port", type: list, elements: dict, default: []}
+  store: {description: "Where gateways share pages: backend, and socket or host, port, ca, server_name", type: dict, default: {}}
   address: {description: The host's own address, type: str, required: true}
   certificates: {description: Names of the key pairs that the host needs, type: list, elements: str, required: true}
   tls_dir: {description: Folder of the key pairs and of the appliance's authority, type: path, required: true}
@@ -194,7 +196,16 @@ class Checks:
         yield "certificates", self.key_pairs
         if "db" in self.boxes:
             yield "database", self.database
+        for instance in self.memcached:
+            yield f"memcached {instance['name']}", lambda instance=instance: self.memcached_instance(instance)
+        if self.store:
+            yield "store of pages", self.store_of_pages
         for app in self.apps:
+            cached = app["cache"]["mode"] != "off"
+            if "gateway" in self.boxes and cached:
+                yield f"{app['name']} page cache", lambda app=app: self.page_cache(app)
+            if "app" in self.boxes and cached:
+                yield f"{app['name']} feed", lambda app=app: self.feed(app)
             if "gateway" in self.boxes:
                 for number, domain in enumerate([*app["domains"], *app["redirects"]]):
                     redirected = number >= len(app["domains"])
@@ -290,12 +301,15 @@ class Checks:
         code, output = run("runuser", "-u", "postgres", "--", "psql", "-XAtqc", ASK_DATABASE)
         yield "database", code == 0, brief(output)
 
-    def site(self, app, domain, redirected):
-        """Through the front door, as a browser comes."""
+    def front_door(self, domain):
+        """A connection as a browser makes it."""
         context = ssl.create_default_context()
-        authority = Path(self.tls_dir, "ca.pem")
-        context.load_verify_locations(cadata=authority.read_text())
-        connection = DirectHTTPSConnection(domain, self.address, context, 10)
+        context.load_verify_locations(cadata=Path(self.tls_dir, "ca.pem").read_text())
+        return DirectHTTPSConnection(domain, self.address, context, 10)
+
+    def site(self, app, domain, redirected):
+        """Through the front door."""
+        connection = self.front_door(domain)
         started = time.monotonic()
         path = "/" if redirected else app["health"]["path"]
         connection.request("GET", path, headers={"Host": domain, "User-Agent": "appliance-verify"})
@@ -309,6 +323,67 @@ class Checks:
         if expires and expires - time.time() < self.certificate_days * 86400:
             fine, detail = False, f"{detail}, but the certificate that is served expires in {int(expires - time.time()) // 86400} days"
         yield f"https://{domain}", fine, detail
+
+    def page_cache(self, app):
+        """A page asked for again comes from the cache; once more, should it have changed in between."""
+        domain, path, said = app["domains"][0], app["cache"]["path"], []
+        for _ in range(4):
+            connection = self.front_door(domain)
+            started = time.monotonic()
+            connection.request("GET", path, headers={"Host": domain, "User-Agent": "appliance-verify"})
+            answer = connection.getresponse()
+            answer.read()
+            took = (time.monotonic() - started) * 1000
+            said.append(answer.getheader("X-Cache", "no X-Cache"))
+            if answer.status != 200:
+                yield f"{app['name']} page cache", None, f"not tried: {path} answers {answer.status}"
+                return
+            if said[-1] == "HIT":
+                break
+        yield f"{app['name']} page cache", said[-1] == "HIT", f"{', then '.join(said)} for {path}, in {took:.0f} ms"
+
+    def feed(self, app):
+        """Without it gateways keep pages for less than a second."""
+        connection = UnixHTTPConnection(f"/run/{app['name']}/feed.sock", 10)
+        started = time.monotonic()
+        connection.request("GET", "/changes?since=", headers={"Host": app["domains"][0], "User-Agent": "appliance-verify"})
+        answer = connection.getresponse()
+        body = answer.read()
+        told = json.loads(body) if answer.status == 200 else {}
+        detail = f"{answer.status} in {(time.monotonic() - started) * 1000:.0f} ms"
+        fine = bool(told.get("content")) and (bool(told.get("epoch")) or app["cache"]["mode"] == "ttl")
+        detail += (
+            f", content {told['content'][:12]}, {len(told['changes'])} changes" if told else f": {brief(body.decode(errors='replace'))}"
+        )
+        yield f"{app['name']} feed", fine, detail
+
+    def memcached_instance(self, instance):
+        """By its socket as root, or by TLS with the user's password that is on the host."""
+        name, place = f"memcached {instance['name']}", {"socket": f"/run/memcached-{instance['name']}/memcached.sock"}
+        user = password = ""
+        if instance.get("listen"):
+            place = {"host": instance["listen"][0], "port": instance["port"], "ca": str(Path(self.tls_dir, "ca.pem"))}
+            user, _, password = Path(f"/etc/appliance/memcached-{instance['name']}.users").read_text().strip().partition(":")
+        answer = ask_memcached(self.connect(place), user, password)
+        yield name, answer.startswith("VERSION"), f"{answer} at {place.get('socket') or place['host']}"
+
+    def store_of_pages(self):
+        """As the gateways reach it."""
+        place, password = self.store, Path("/etc/nginx/gateway-store-password").read_text().strip()
+        link, where = self.connect(place), place.get("socket") or place["host"]
+        if place["backend"] == "memcached":
+            answer, good = ask_memcached(link, "gateway" if place.get("host") else "", password), "VERSION"
+        else:
+            answer, good = ask_redis(link, ["AUTH", "gateway", password], ["GET", "pages:verify"]), "$-1"
+        yield "store of pages", answer.startswith(good), f"{answer.replace('$-1', 'answers')} at {where}"
+
+    @staticmethod
+    def connect(place):
+        """A socket, or TLS that is checked."""
+        if place.get("socket"):
+            return unix_socket(place["socket"], 5)
+        link = socket.create_connection((place["host"], int(place["port"])), 5)
+        return ssl.create_default_context(cafile=place["ca"]).wrap_socket(link, server_hostname=place.get("server_name") or place["host"])
 
     def app_socket(self, app):
         connection = UnixHTTPConnection(f"/run/{app['name']}/{app['name']}.sock", 10)
@@ -362,15 +437,35 @@ class Checks:
             if parts.scheme == "rediss":
                 context = ssl.create_default_context(cafile=parse_qs(parts.query).get("ssl_ca_certs", [None])[0])
                 link = context.wrap_socket(link, server_hostname=parts.hostname)
-        with link, link.makefile("rwb") as stream:
-            for words in (["AUTH", user, password], ["PING"]):
-                parcels = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
-                stream.write(b"*%d\r\n%s" % (len(words), parcels))
-                stream.flush()
-                answer = stream.readline().decode().strip()
-                if not answer.startswith("+"):
-                    break
-        return answer or "no answer"
+        return ask_redis(link, ["AUTH", user, password], ["PING"])
+
+
+def ask_redis(link, *commands):
+    """Send commands; the last thing Redis said, or the first that is a refusal."""
+    with link, link.makefile("rwb") as stream:
+        for words in commands:
+            parcels = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
+            stream.write(b"*%d\r\n%s" % (len(words), parcels))
+            stream.flush()
+            answer = stream.readline().decode().strip()
+            if not answer or answer.startswith("-"):
+                break
+    return answer or "no answer"
+
+
+def ask_memcached(link, user, password):
+    """Its version, after user and password where it wants them."""
+    with link, link.makefile("rwb") as stream:
+        if user:
+            said = f"{user} {password}".encode()
+            stream.write(b"set auth 0 0 %d\r\n%s\r\n" % (len(said), said))
+            stream.flush()
+            answer = stream.readline().decode().strip()
+            if answer != "STORED":
+                return answer or "no answer"
+        stream.write(b"version\r\n")
+        stream.flush()
+        return stream.readline().decode().strip() or "no answer"
 
 
 def rows_of(check):
@@ -390,6 +485,8 @@ def main():
         argument_spec={
             "boxes": {**names, "elements": "str"},
             "apps": {**names, "elements": "dict"},
+            "memcached": {"type": "list", "elements": "dict", "default": []},
+            "store": {"type": "dict", "default": {}},
             "address": text,
             "certificates": {**names, "elements": "str"},
             "tls_dir": {"type": "path", "required": True},
