@@ -52,9 +52,9 @@ diagram: venv ## Print the drawing as Mermaid
 DRAWING ?= $(firstword $(wildcard inventories/monolith_advanced) inventories/monolith)
 ROUNDS  ?= 5
 SECONDS ?= 2
-bench: venv ## Measure it beside stock peers (ROUNDS= SECONDS= DRAWING= QUICK=1 KEEP=1 REUSE=1 RECORD=1)
+bench: venv ## Measure it beside stock peers (ROUNDS= SECONDS= DRAWING= ONLY= QUICK=1 KEEP=1 REUSE=1 RECORD=1)
 	@$(VENV)/bin/python bench --inventory $(DRAWING) --rounds $(ROUNDS) --seconds $(SECONDS) \
-		$(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(REUSE),--reuse) $(if $(RECORD),--record)
+		$(if $(ONLY),--only "$(ONLY)") $(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(REUSE),--reuse) $(if $(RECORD),--record)
 
 check: venv-test ## Static checks only, in under a minute
 	@tests/run check

@@ -137,7 +137,7 @@ def make_plan(options, extra_targets=True):
         "connections": options.connections,
         "page": {"app": name, "domain": contract["domains"][0], "path": "/catalog/"},
         "targets": drawing.targets(known["appliance_apps"], known.get("bench_peers", {}), port) if extra_targets else {},
-        "stampede": {"target": "static", "clients": CLIENTS},
+        "stampede": CLIENTS if drawing.keeps_pages(contract) and re.search(options.only, "stampede") else 0,
     }
 
 
@@ -177,6 +177,7 @@ def add_peers(options):
 def measure(options):
     """All rounds: the samples."""
     plan = make_plan(options)
+    plan["targets"] = {name: target for name, target in plan["targets"].items() if re.search(options.only, name)}
     length = (BUILD / "bench-page.bin").stat().st_size
     for target in plan["targets"].values():
         if target.get("path", "").endswith("/bench-page.bin"):
@@ -220,6 +221,7 @@ def parse(arguments):
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=2, help="of each sample")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--only", metavar="PATTERN", default=".", help="targets whose name this regular expression finds")
     parser.add_argument("--quick", action="store_true", help="one round of one second: to see whether it works")
     parser.add_argument("--keep", action="store_true", help="leave the lab up")
     parser.add_argument("--reuse", action="store_true", help="measure in the lab that --keep left")

@@ -40,6 +40,11 @@ def engine_of(app):
     return (app.get("env") or {}).get("TEMPLATE_ENGINE", "django")
 
 
+def keeps_pages(app):
+    """Whether an app of the contract has a page cache."""
+    return (app.get("cache") or {}).get("mode", "off") != "off"
+
+
 def with_engines(apps, engines):
     """The first app, and one more for each other template engine: same project, same contract."""
     name, app = next(iter(apps.items()))
@@ -75,10 +80,9 @@ def targets(apps, peers, public_port):
     name, app = next(iter(apps.items()))
     main = {"app": name, "domain": app["domains"][0]}
     page = {**main, "path": "/catalog/"}
-    cached = {"cache": "HIT"} if (app.get("cache") or {}).get("mode", "off") != "off" else None
     found = {"static": {**main, "path": "/static/bench-page.bin"}}
-    if cached:
-        found["cached_page"] = {**page, **cached}
+    if keeps_pages(app):
+        found["cached_page"] = {**page, "cache": "HIT"}
         found["cached_page_writes"] = {**page, "writes_per_second": 10, "database": name}
     for other, contract in apps.items():
         if other == name or other.startswith(f"{name}_"):
