@@ -1,0 +1,220 @@
+-- Managed by Ansible (role gateway). What changed in each site's database, and since when we know.
+--
+-- One worker asks each site's feed five times a second. An answer says: at the time you asked, these keys had changed since you asked
+-- last. It is kept in the shared dict gateway_changes:
+--   state:SITE   JSON: generation, n, cursor, epoch, content, xmin, confirmed (when the last good poll began)
+--   n:SITE:KEY   the n of the last poll that told of a change of KEY
+--   x:SITE:KEY   the highest transaction that changed KEY, to judge pages that were rendered elsewhere or before a restart
+local cjson = require "cjson.safe"
+local ffi = require "ffi"
+
+local M = {}
+local changes = ngx.shared.gateway_changes
+
+local POLL_SECONDS, SILENT_SECONDS = 0.2, 0.5
+-- A write may be seen by no copy more than a second later. The rest of that second is for the answer's own way.
+M.TRUSTED_SECONDS = 0.75
+-- As long as a copy may live, and as the feed remembers.
+local KEEP_MORE_SECONDS = 60
+
+ffi.cdef "typedef struct { long seconds, nanoseconds; } gateway_time; int clock_gettime(int clock, gateway_time *time);"
+local time = ffi.new("gateway_time")
+
+-- Seconds on a clock that nobody sets, the same for all workers. nginx's own may be set back, and old copies would seem new.
+local function monotonic()
+    ffi.C.clock_gettime(1, time)
+    return tonumber(time.seconds) + tonumber(time.nanoseconds) / 1e9
+end
+M.monotonic = monotonic
+
+-- The site's state, or nothing as long as its feed was never heard. Decoded once for each poll, not for each request.
+function M.state(site)
+    local packed = changes:get(site.state_key)
+    if packed ~= site.packed_state then
+        site.packed_state = packed
+        site.state = packed and cjson.decode(packed)
+        if site.state then
+            site.state.prefix = table.concat({site.name, site.version, site.state.content, site.state.epoch}, "\n") .. "\n"
+        end
+    end
+    return site.state
+end
+
+function M.is_confirmed(state)
+    return monotonic() - state.confirmed <= M.TRUSTED_SECONDS
+end
+
+-- Whether something that a copy shows has changed since it was made.
+function M.has_changed(copy, state)
+    if copy.generation == state.generation and copy.n == state.n then
+        return false
+    end
+    for _, key in ipairs(copy.keys) do
+        if copy.generation == state.generation then
+            if (changes:get("n:" .. key) or 0) > copy.n then
+                return true
+            end
+        elseif (changes:get("x:" .. key) or -1) >= copy.xmin then
+            return true
+        end
+    end
+    -- Up to here nothing concerned it, so the next look need not go over its keys again.
+    copy.generation, copy.n = state.generation, state.n
+    return false
+end
+
+-- What is to be watched for a page with these keys: they themselves, "all rows of that table", and "everything".
+function M.watched(site, keys)
+    local found, list = {}, {}
+    local function add(key)
+        if not found[key] then
+            found[key] = true
+            list[#list + 1] = site.name .. ":" .. key
+        end
+    end
+    for key in keys:gmatch("%S+") do
+        add(key)
+        local label = key:match("^[^.:]+%.[^.:]+")
+        if label then
+            add(label .. "*")
+        end
+    end
+    add("*")
+    return list
+end
+
+-- One HTTP request to one feed: the parsed answer, or nothing and why.
+local function ask(site, target, cursor)
+    local socket = ngx.socket.tcp()
+    socket:settimeouts(200, 200, 500)
+    local connected, why
+    if target.socket then
+        connected, why = socket:connect("unix:" .. target.socket)
+    else
+        connected, why = socket:connect(target.host, target.port, {pool = "feed:" .. target.host .. ":" .. target.port .. ":" .. site.name})
+        if connected and socket:getreusedtimes() == 0 then
+            connected, why = socket:sslhandshake(nil, target.server_name, true)
+        end
+    end
+    if not connected then
+        return nil, why
+    end
+    local sent
+    sent, why = socket:send({
+        "GET ", target.path, "?since=", ngx.escape_uri(cursor), " HTTP/1.1\r\nHost: ", site.domain,
+        "\r\nX-Appliance-Probe: 1\r\nConnection: keep-alive\r\n\r\n",
+    })
+    local line, length, close = sent and socket:receive("*l"), nil, false
+    local status = line and line:match("^HTTP/1%.[01] (%d+)")
+    repeat
+        line, why = socket:receive("*l")
+        local name, value = (line or ""):match("^([^:]+):%s*(.-)%s*$")
+        if name and name:lower() == "content-length" then
+            length = tonumber(value)
+        elseif name and name:lower() == "connection" then
+            close = value:lower() == "close"
+        end
+    until not line or line == ""
+    local body = length and socket:receive(length)
+    if not body or close then
+        socket:close()
+    else
+        socket:setkeepalive(10000, 4)
+    end
+    if status ~= "200" or not body then
+        return nil, status and "status " .. status or why or "no answer"
+    end
+    return cjson.decode(body)
+end
+
+-- The first app host that answers. Always in the same order: app hosts that are just getting a new release disagree about the content.
+local function ask_any(site, cursor)
+    local answer, why
+    for _, target in ipairs(site.feed) do
+        answer, why = ask(site, target, cursor)
+        if answer then
+            return answer
+        end
+    end
+    return nil, why
+end
+
+-- Note a change; false when the dict is full.
+local function note(site, n, xid, key)
+    local keep = site.seconds + KEEP_MORE_SECONDS
+    key = site.name .. ":" .. key
+    if (changes:get("x:" .. key) or -1) > xid then
+        xid = changes:get("x:" .. key)
+    end
+    return changes:safe_set("n:" .. key, n, keep) and changes:safe_set("x:" .. key, xid, keep)
+end
+
+local function poll(site)
+    local packed = changes:get(site.state_key)
+    local old = packed and cjson.decode(packed) or {generation = ngx.now() .. "-" .. ngx.worker.pid(), n = 0, cursor = "", confirmed = 0}
+    local began = monotonic()
+    local answer, why = ask_any(site, old.cursor)
+    if not answer then
+        return nil, why
+    end
+    -- After a reload the new worker asks; what the old one learns too late is no longer wanted.
+    if ngx.worker.exiting() or began < old.confirmed then
+        return true
+    end
+    local state = {
+        generation = old.generation, n = old.n, cursor = answer.cursor, epoch = answer.epoch, content = answer.content, xmin = answer.xmin,
+        confirmed = began,
+    }
+    if #answer.changes > 0 then
+        state.n = old.n + 1
+        for _, change in ipairs(answer.changes) do
+            for _, key in ipairs(change[2]) do
+                if not note(site, state.n, change[1], key) then
+                    -- What cannot be noted would make copies live that are dead. Forget everything, and ask for all of it again.
+                    changes:flush_all()
+                    changes:flush_expired()
+                    return nil, "gateway_changes is full"
+                end
+            end
+        end
+    end
+    -- Last, so that who sees this n finds all keys up to it.
+    if not changes:safe_set(site.state_key, cjson.encode(state)) then
+        changes:flush_all()
+        changes:flush_expired()
+        return nil, "gateway_changes is full"
+    end
+    return true
+end
+
+local function poll_again(premature, site)
+    if premature then
+        return
+    end
+    -- For the moment of a reload in which two workers would ask; ends by itself should one die here.
+    local lock = "poll:" .. site.name
+    local heard, why = true, nil
+    if changes:add(lock, true, 2) then
+        local ran
+        ran, heard, why = pcall(poll, site)
+        if not ran then
+            heard, why = nil, heard
+        end
+        changes:delete(lock)
+    end
+    if heard ~= site.heard then
+        site.heard = heard
+        ngx.log(ngx.WARN, "feed of ", site.name, ": ", heard and "heard" or "silent, its pages are not served from the cache: ", not heard and why or "")
+    end
+    ngx.timer.at(heard and POLL_SECONDS or SILENT_SECONDS, poll_again, site)
+end
+
+function M.start(sites)
+    if ngx.worker.id() == 0 then
+        for _, site in pairs(sites) do
+            ngx.timer.at(0, poll_again, site)
+        end
+    end
+end
+
+return M
