@@ -55,8 +55,10 @@ INSTALLED_APPS = [
     "django.forms",
     "rest_framework",
     "drf_spectacular",
+    "gateway_cache",
 ]
 MIDDLEWARE = [
+    "gateway_cache.middleware.GatewayCacheMiddleware",
     "core.middleware.RequestIdMiddleware",
     "core.middleware.ContentSecurityPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -111,6 +113,9 @@ SILENCED_SYSTEM_CHECKS = [
     # HSTS binds the whole domain, static pages included, so the gateway owns it and the app must not send a second one.
     "security.W004",
 ]
+
+# Pages that gateways may keep say what they show of these (catalog.views); PostgreSQL records each change of them.
+GATEWAY_CACHE = {"models": ["catalog"]}
 
 # The API
 REST_FRAMEWORK = {

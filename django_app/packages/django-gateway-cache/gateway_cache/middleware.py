@@ -1,0 +1,77 @@
+"""The headers that tell a gateway what it may keep, and until what changes."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from django.db import Error
+from django.http import HttpRequest, HttpResponseBase
+from django.utils.cache import cc_delim_re
+
+from gateway_cache import conf, keys, triggers, view
+from gateway_cache.pages import Tags
+
+logger = logging.getLogger(__name__)
+
+HEADER_BYTES = 4096
+COMPLAIN_SECONDS = 60
+
+
+class GatewayCacheMiddleware:
+    """The first of all middleware, so that it sees the cookies that others set."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self._complained = float("-inf")
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with view.request():
+            response = self.get_response(request)
+        tags = getattr(response, "gateway_cache", None)
+        if tags is not None and is_public(request, response) and self.is_watched(tags):
+            self.mark(response, tags)
+        return response
+
+    def mark(self, response: HttpResponseBase, tags: Tags) -> None:
+        header = " ".join(tags.keys)
+        if len(header) > HEADER_BYTES:
+            header = " ".join(keys.labels_only(tags.keys))
+        if not header or len(header) > HEADER_BYTES:
+            self.complain("%s keys do not fit into a header; the page is not kept", len(tags.keys))
+            return
+        seconds = conf.seconds() if tags.seconds is None else tags.seconds
+        response["Surrogate-Key"] = header
+        response["Surrogate-Control"] = f"max-age={min(seconds, conf.MOST_SECONDS)}"
+        # A browser hears of no purge, so it has to ask; if nothing changed, 304 is the answer.
+        response["Cache-Control"] = "no-cache"
+
+    def is_watched(self, tags: Tags) -> bool:
+        """Whether the tables' triggers are there now: a restore, a rollback or another release may have taken them away."""
+        try:
+            missing = tags.tables - triggers.watched_tables(conf.database())
+        except Error:
+            return False
+        if missing:
+            self.complain("no triggers on %s, so pages that show it are not kept; run migrate", ", ".join(sorted(missing)))
+        return not missing
+
+    def complain(self, *message: object) -> None:
+        now = time.monotonic()
+        if now - self._complained > COMPLAIN_SECONDS:
+            self._complained = now
+            logger.warning(*message)
+
+
+def is_public(request: HttpRequest, response: HttpResponseBase) -> bool:
+    """Whether the response is the same for everybody, as far as can be seen from outside the view."""
+    session = getattr(request, "session", None)
+    directives = {one.partition("=")[0].lower() for one in cc_delim_re.split(response.get("Cache-Control", ""))}
+    return (
+        request.method in ("GET", "HEAD")
+        and response.status_code == 200
+        and not response.streaming
+        and not response.cookies
+        and not (session is not None and (session.accessed or session.modified))
+        and "Authorization" not in request.headers
+        and directives.isdisjoint({"private", "no-store"})
+    )
