@@ -1,27 +1,29 @@
+from collections.abc import Iterable
+
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
+from gateway_cache import key, tag
 
 from catalog import selectors, services
 from catalog.forms import ListForm, PhotoForm, ReviewForm, SearchForm
-from catalog.models import Category, Product
+from catalog.models import Category, Photo, Product, Review
 
 PAGE_ROWS = 48  # fills rows of two, three and four cards
 REVIEW_ROWS = 30
 PHOTO_ROWS = 12
 
-# The public pages never look at the session, so that they set no cookie, do not vary by one, and may be cached.
+# The public pages never look at the session, so that they set no cookie, do not vary by one, and a gateway may keep
+# them. Each is tagged with what it shows (django-gateway-cache): a change of any other row leaves it in the cache.
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return render(
-        request,
-        "catalog/home.html",
-        {"categories": selectors.categories(), "products": selectors.products(sort="newest")[:8]},
-    )
+    products = selectors.products(sort="newest")[:8]
+    page = render(request, "catalog/home.html", {"categories": selectors.categories(), "products": products})
+    return tag(page, Category, Product, *_ratings(products))
 
 
 @require_safe
@@ -29,45 +31,48 @@ def product_list(request: HttpRequest, slug: str | None = None) -> HttpResponse:
     category = get_object_or_404(Category, slug=slug) if slug else None
     form = ListForm(request.GET)
     sort = form.cleaned_data["sort"] if form.is_valid() else selectors.DEFAULT_SORT
-    rows = Paginator(selectors.products(category=category, sort=sort), PAGE_ROWS)
-    return render(
+    rows = Paginator(selectors.products(category=category, sort=sort), PAGE_ROWS).get_page(request.GET.get("page"))
+    page = render(
         request,
         "catalog/product_list.html",
         {
             "category": category,
             "categories": selectors.categories(),
-            "page": rows.get_page(request.GET.get("page")),
+            "page": rows,
             "sort": sort,
-            "sorts": [(key, label) for key, (label, _) in selectors.SORTS.items()],
+            "sorts": [(name, label) for name, (label, _) in selectors.SORTS.items()],
         },
     )
+    # Any review may change the order by rating.
+    return tag(page, Category, Product, *([Review] if sort == "rating" else _ratings(rows)))
 
 
 @require_safe
 def search(request: HttpRequest) -> HttpResponse:
     form = SearchForm(request.GET)
     query = form.cleaned_data["q"] if form.is_valid() else ""
-    rows = Paginator(selectors.search(query) if query else Product.objects.none(), PAGE_ROWS)
-    return render(
-        request,
-        "catalog/search.html",
-        {"form": form, "query": query, "page": rows.get_page(request.GET.get("page"))},
-    )
+    found = selectors.search(query) if query else Product.objects.none()
+    rows = Paginator(found, PAGE_ROWS).get_page(request.GET.get("page"))
+    page = render(request, "catalog/search.html", {"form": form, "query": query, "page": rows})
+    return tag(page, Category, Product, *_ratings(rows))
 
 
 @require_safe
 def product_detail(request: HttpRequest, slug: str) -> HttpResponse:
     product = _product(slug)
-    return render(
+    related = selectors.related_products(product)
+    page = render(
         request,
         "catalog/product_detail.html",
         {
             "product": product,
             "reviews": selectors.published_reviews(product)[:REVIEW_ROWS],
             "photos": selectors.photos(product)[:PHOTO_ROWS],
-            "related": selectors.related_products(product),
+            "related": related,
         },
     )
+    neighbours = key(Product, category=product.category_id)
+    return tag(page, product, product.category, neighbours, key(Photo, product=product), *_ratings([product, *related]))
 
 
 def review_create(request: HttpRequest, slug: str) -> HttpResponse:
@@ -90,6 +95,11 @@ def photo_create(request: HttpRequest, slug: str) -> HttpResponse:
         )
         return redirect(f"{product.get_absolute_url()}#photo-{photo.pk}")
     return render(request, "catalog/photo_form.html", {"product": product, "form": form})
+
+
+def _ratings(products: Iterable[Product]) -> list[str]:
+    """What the stars of these products, and the reviews below one, stand on."""
+    return [key(Review, product=product) for product in products]
 
 
 def _product(slug: str) -> Product:

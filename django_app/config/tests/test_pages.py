@@ -129,7 +129,7 @@ def use_engine(settings):
 def fill(make_user):
     """Puts rows into the database; texts are made by `say`, which is told the field."""
 
-    def fill(stock=60, say=lambda one: ""):  # noqa: ARG005
+    def fill(stock=60, say=lambda one: ""):
         def texts(model):
             return {one.name: said for one in text_fields(model) if (said := say(one))}
 
