@@ -1,0 +1,344 @@
+"""django-cachalot never gives out what is not so any more; each race is forced, and without our backend each is lost."""
+
+import threading
+
+import pytest
+from cachalot.api import cachalot_disabled
+from cachalot.settings import cachalot_settings
+from catalog.models import Category, Product, Review
+from django.core.cache import caches
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from gateway_cache import view
+from gateway_cache.pages import purge_everything
+
+from .stores import Store
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+OURS, PLAIN = "tests.stores.CheckedStore", "tests.stores.Store"
+KEYGEN = {OURS: ("gateway_cache.view.query_key", "gateway_cache.view.table_key")}
+KEYGEN[PLAIN] = ("cachalot.utils.get_query_cache_key", "cachalot.utils.get_table_cache_key")
+
+SQL = "UPDATE catalog_category SET name = 'New' WHERE id = %s"
+
+
+@pytest.fixture
+def start(settings, transactional_db):
+    """Switches cachalot on, with a store of the given kind."""
+
+    def start(backend):
+        settings.CACHES = settings.CACHES | {"cachalot": {"BACKEND": backend, "LOCATION": "cachalot"}}
+        settings.CACHALOT_CACHE = "cachalot"
+        settings.CACHALOT_TIMEOUT = 600
+        settings.CACHALOT_FINAL_SQL_CHECK = True
+        settings.CACHALOT_ONLY_CACHABLE_TABLES = ["catalog_category", "catalog_product", "catalog_review"]
+        settings.CACHALOT_QUERY_KEYGEN, settings.CACHALOT_TABLE_KEYGEN = KEYGEN[backend]
+        cachalot_settings.load()
+        caches["cachalot"].clear()
+
+    yield start
+    Store.away, Store.delay = False, None
+    cachalot_settings.unload()
+
+
+@pytest.fixture
+def on(start):
+    start(OURS)
+
+
+@pytest.fixture
+def table(db):
+    return Category.objects.create(name="Old", slug="table", description="x")
+
+
+def names():
+    """What a request sees."""
+    with view.request():
+        return [one.name for one in Category.objects.filter(slug="table")]
+
+
+def asked(call):
+    """How many queries for rows a call takes."""
+    with CaptureQueriesContext(connection) as queries:
+        call()
+    return sum("catalog_category" in query["sql"] and "gateway_cache_change" not in query["sql"] for query in queries)
+
+
+def elsewhere(call):
+    """Runs in another thread, hence by another connection."""
+
+    def run():
+        try:
+            call()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def save_elsewhere(table):
+    elsewhere(lambda: Category.objects.filter(pk=table.pk).update(name="New"))
+
+
+def test_second_request_asks_for_no_row(on, table):
+    assert asked(names) == 1
+    assert asked(names) == 0
+    assert names() == ["Old"]
+
+
+def test_knowledge_costs_one_query_a_request(on, table):
+    names()
+    with CaptureQueriesContext(connection) as queries, view.request():
+        for slug in ("table", "x", "table", "x"):
+            list(Category.objects.filter(slug=slug))
+    assert sum("gateway_cache_change" in query["sql"] for query in queries) == 1
+
+
+def test_write_is_seen_by_the_next_request(on, table):
+    names()
+    Category.objects.filter(pk=table.pk).update(name="New")
+    assert names() == ["New"]
+
+
+# -- Races. Each is a preparation after which a result of before lies in the store as if it were good.
+
+
+def straddle_a_commit(table, other):
+    """The query saw the old row; before its result is stored, somebody changes the row and invalidates."""
+    Store.delay = lambda: save_elsewhere(table)
+    assert names() == ["Old"]
+
+
+def read_between_invalidation_and_write(table, other):
+    """Without a transaction cachalot invalidates before it writes, so a reader in between stores the old row after that."""
+    before = connection.execute_wrappers
+    done = []
+
+    def wrapper(execute, sql, params, many, context):
+        if sql.startswith("UPDATE") and not done:
+            done.append(1)
+            elsewhere(names)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(wrapper):
+        Category.objects.filter(pk=table.pk).update(name="New")
+    assert done
+    assert connection.execute_wrappers is before
+
+
+def lose_an_invalidation(table, other):
+    """Redis was away when somebody wrote."""
+    names()
+    Store.away = True
+    Category.objects.filter(pk=table.pk).update(name="New")
+    assert names() == ["New"]
+    Store.away = False
+
+
+def write_past_django(table, other):
+    """psql by hand, or another program."""
+    names()
+    stranger = other()
+    stranger.execute(SQL, [table.pk])
+    stranger.commit()
+
+
+def keep_a_clock_that_goes_wrong(table, other):
+    """The reader's host is ahead: its stamps are later than anybody's invalidation."""
+    from unittest import mock
+
+    from cachalot import monkey_patch
+
+    with mock.patch.object(monkey_patch, "time", lambda: 4e9):
+        caches["cachalot"].clear()
+        names()
+    caches["cachalot"].set_many({cachalot_settings.CACHALOT_TABLE_KEYGEN("default", "catalog_category"): 1.0})
+    Category.objects.filter(pk=table.pk).update(name="New")
+
+
+RACES = [straddle_a_commit, read_between_invalidation_and_write, lose_an_invalidation, write_past_django, keep_a_clock_that_goes_wrong]
+
+
+@pytest.mark.parametrize("race", RACES)
+def test_race_is_won(on, table, other, race):
+    race(table, other)
+    assert names() == ["New"]
+    assert names() == ["New"]
+
+
+@pytest.mark.parametrize("race", RACES)
+def test_race_is_lost_by_cachalot_alone(start, table, other, race):
+    """The proof that the races above are races: the same preparation, the same store, without the comparison."""
+    start(PLAIN)
+    race(table, other)
+    assert names() == ["Old"]
+
+
+def test_transaction_that_commits_last_is_seen(on, table, other):
+    """It took its number before, so a result must not pass for younger than it."""
+    slow = other()
+    slow.execute(SQL, [table.pk])
+    assert names() == ["Old"]
+    assert names() == ["Old"]
+    slow.commit()
+    assert names() == ["New"]
+
+
+def test_result_of_a_request_may_not_be_from_before_it(on, table, other):
+    """What a process knows is shared by its threads; what one knows from before is not good enough for the next."""
+    names()
+    with view.request():
+        list(Category.objects.filter(slug="table"))
+        stranger = other()
+        stranger.execute(SQL, [table.pk])
+        stranger.commit()
+        seen = []
+        elsewhere(lambda: seen.extend(names()))
+    assert seen == ["New"]
+
+
+def test_own_write_is_seen_in_the_same_request_with_redis_coming_and_going(on, table):
+    with view.request():
+        list(Category.objects.filter(slug="table"))
+        Store.away = True
+        Category.objects.filter(pk=table.pk).update(name="New")
+        Store.away = False
+        assert [one.name for one in Category.objects.filter(slug="table")] == ["New"]
+
+
+def test_hook_after_commit_sees_the_new_row(on, table):
+    seen = []
+    names()
+    with view.request(), transaction.atomic():
+        list(Category.objects.filter(slug="table"))
+        Category.objects.filter(pk=table.pk).update(name="New")
+        transaction.on_commit(lambda: seen.extend(one.name for one in Category.objects.filter(slug="table")))
+        transaction.on_commit(lambda: elsewhere(lambda: seen.extend(names())))
+    assert seen == ["New", "New"]
+
+
+def test_rollback_leaves_no_phantom(on, table):
+    with transaction.atomic():
+        Category.objects.filter(pk=table.pk).update(name="Never")
+        assert [one.name for one in Category.objects.filter(slug="table")] == ["Never"]
+        transaction.set_rollback(True)
+    assert names() == ["Old"]
+
+
+def test_savepoint_rolled_back_by_hand_leaves_no_phantom(on, table):
+    """cachalot does not hear of it, and stores at the commit what was read in between; the record of the change is gone."""
+    with transaction.atomic():
+        point = transaction.savepoint()
+        Category.objects.filter(pk=table.pk).update(name="Never")
+        assert [one.name for one in Category.objects.filter(slug="table")] == ["Never"]
+        transaction.savepoint_rollback(point)
+    caches["cachalot"].delete_many(["table:default:catalog_category"])
+    assert names() == ["Old"]
+
+
+def test_what_a_reading_transaction_read_is_kept(on, table):
+    """With ATOMIC_REQUESTS there is no other kind."""
+    with view.request(), transaction.atomic():
+        list(Category.objects.filter(slug="table"))
+    assert asked(names) == 0
+
+
+def test_old_snapshot_neither_uses_nor_spreads_old_knowledge(on, table, other):
+    """A transaction of the level repeatable read looks at the database as it was; others must not believe it is now."""
+    names()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT 1 FROM catalog_product")
+        stranger = other()
+        stranger.execute(SQL, [table.pk])
+        stranger.commit()
+        with view.request():
+            assert [one.name for one in Category.objects.filter(slug="table")] == ["Old"]
+        seen = []
+        elsewhere(lambda: seen.extend(names()))
+    assert seen == ["New"]
+    assert names() == ["New"]
+
+
+def test_emptied_store_makes_slower_not_stale(on, table):
+    names()
+    Category.objects.filter(pk=table.pk).update(name="New")
+    caches["cachalot"].clear()
+    assert asked(names) == 1
+    assert names() == ["New"]
+
+
+def test_another_epoch_ends_all_results(on, table):
+    names()
+    with cachalot_disabled(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE catalog_category DISABLE TRIGGER ALL")
+        Category.objects.filter(pk=table.pk).update(name="Restored")
+        cursor.execute("ALTER TABLE catalog_category ENABLE TRIGGER ALL")
+    assert names() == ["Restored"]
+    assert asked(names) == 0
+    purge_everything()
+    assert asked(names) == 1
+
+
+def test_untracked_table_is_never_kept(on, settings, table):
+    """No record tells of its changes."""
+    settings.GATEWAY_CACHE = {"models": ["catalog.Product"]}
+    assert asked(names) == 1
+    assert asked(names) == 1
+
+
+def test_table_that_a_subquery_reads_counts(on, product):
+    """cachalot has to find it in an annotation."""
+    from catalog import selectors
+
+    def rating():
+        with view.request():
+            return selectors.product_by_slug(product.slug).rating
+
+    assert rating() == 0
+    Review.objects.create(product=product, name="Ada", rating=5, text="x")
+    assert rating() == 5
+    elsewhere(lambda: Review.objects.update(rating=1))
+    assert rating() == 1
+
+
+def test_database_that_does_not_tell_means_no_result(on, table, monkeypatch):
+    names()
+
+    def broken(self):
+        raise DatabaseError
+
+    monkeypatch.setattr(view.View, "_ask", broken)
+    assert asked(names) == 1
+    monkeypatch.undo()
+    assert names() == ["Old"]
+
+
+def test_before_the_first_migration_nothing_breaks(on, table):
+    """A question for a table that is not there would spoil the transaction that asks."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE gateway_cache_change RENAME TO elsewhere")
+    try:
+        view.view._begin_anew()
+        with transaction.atomic():
+            assert names() == ["Old"]
+            assert Product.objects.count() == 0
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE elsewhere RENAME TO gateway_cache_change")
+
+
+def test_outside_requests_knowledge_is_young(on, table, other, monkeypatch):
+    """A worker's loop reads no older than this."""
+    list(Category.objects.filter(slug="table"))
+    stranger = other()
+    stranger.execute(SQL, [table.pk])
+    stranger.commit()
+    monkeypatch.setattr(view, "MOST_SECONDS", 0)
+    assert [one.name for one in Category.objects.filter(slug="table")] == ["New"]
