@@ -81,7 +81,7 @@ def compiled_folder(engine: str, folder: Path) -> Path:
 
 
 def preload(engine: str, folder: Path) -> None:
-    """Load every page's template now: no visitor waits for it, and processes forked later share it."""
+    """Load every page's template; one that is broken stops the start."""
     from django.template.loader import get_template
 
     for name in template_names(engine, folder):
