@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import pytest
 
+BOXES = {"web1": ["gateway", "cache", "app"], "db1": ["db"]}
 #: box -> (package, unit, what it listens on)
 LAYERS = {
     "gateway": ("nginx", "nginx", ["tcp://0.0.0.0:80", "tcp://0.0.0.0:443"]),
-    "cache": ("redis-server", "redis-server@cache", []),  # in a network namespace of its own: its socket is a file to us
-    "app": ("python3-venv", "shop.socket", ["unix:///run/shop/shop.sock"]),
-    "db": ("postgresql-17", "postgresql@17-main", ["tcp://192.168.10.22:5432"]),
+    "app": (None, "shop.socket", ["unix:///run/shop/shop.sock"]),
+    "db": ("postgresql-17", "postgresql@17-main", ["tcp://{db}:5432"]),
 }
-BOXES = {"web1": ["gateway", "cache", "app"], "db1": ["db"]}
+#: unit -> package; each in a network namespace of its own, so its socket is a file to us
+CACHES = {"redis-server@cache": "redis-server", "memcached-shop": "memcached", "memcached-pages": "memcached"}
 
 
 @pytest.mark.parametrize("box", LAYERS)
-def test_layer_is_up_where_it_is_drawn_and_nowhere_else(machine, host, box):
+def test_layer_is_up_where_it_is_drawn_and_nowhere_else(site, machine, host, box):
     """A box's software on another host would be surface for nothing."""
     package, unit, sockets = LAYERS[box]
     drawn = box in BOXES[machine.name]
     assert host.service(unit).is_running is drawn
-    if package != "python3-venv":
-        assert host.package(package).is_installed is drawn
+    assert not package or host.package(package).is_installed is drawn
     for socket in sockets:
-        assert host.socket(socket).is_listening is drawn
+        assert host.socket(socket.format(db=site.variables("db1")["ansible_host"])).is_listening is drawn
+
+
+@pytest.mark.parametrize("unit", CACHES)
+def test_cache_is_the_one_that_is_asked_for(machine, host, cache_software, unit):
+    """Redis or Memcached, and neither where nothing uses it."""
+    here = cache_software if "cache" in BOXES[machine.name] else set()
+    assert host.service(unit).is_running is (unit in here)
+    assert host.package(CACHES[unit]).is_installed is any(CACHES[one] == CACHES[unit] for one in here)
 
 
 def test_firewall_is_up_on_every_host(host):
@@ -38,9 +46,9 @@ def test_nothing_has_failed(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_app_runs_as_its_own_user(machine, host):
+def test_app_runs_as_its_own_user(machine, host, shop):
     """Each app is a tenant."""
     if "app" not in BOXES[machine.name]:
         pytest.skip("no app here")
-    users = {process.user for process in host.process.filter(comm="gunicorn")}
+    users = {process.user for process in host.process.filter(comm=shop.get("server", "gunicorn"))}
     assert users == {"shop"}

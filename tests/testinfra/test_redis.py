@@ -9,6 +9,12 @@ SOCKET = "/run/redis-cache/redis.sock"
 UNIT = "redis-server@cache"
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _only_with_redis(cache_software):
+    if UNIT not in cache_software:
+        pytest.skip("this drawing has no Redis")
+
+
 @pytest.fixture
 def redis(site):
     """Give commands by standard input, as root or by a prefix like runuser; the answers' lines."""
@@ -20,15 +26,29 @@ def redis(site):
 
 
 @pytest.fixture
-def shop(redis, secrets):
-    """Give one command as the app; the answer without the login's."""
+def as_user(redis, secrets):
+    """Give one command as a user; the answer without the login's."""
 
-    def shop(command):
-        answer = [line for line in redis(f"AUTH shop {secrets['shop_redis_password']}", command) if line]
+    def as_user(name, secret, command):
+        if secret not in secrets:
+            pytest.skip(f"this drawing has no user {name}")
+        answer = [line for line in redis(f"AUTH {name} {secrets[secret]}", command) if line]
         assert answer.pop(0) == "OK"
         return "\n".join(answer)
 
-    return shop
+    return as_user
+
+
+@pytest.fixture
+def as_shop(as_user):
+    """Give one command as the app."""
+    return lambda command: as_user("shop", "shop_redis_password", command)
+
+
+@pytest.fixture
+def as_gateway(as_user):
+    """Give one command as the gateways' page cache."""
+    return lambda command: as_user("gateway", "gateway_cache_password", command)
 
 
 def test_nobody_is_served_without_a_name(redis):
@@ -52,16 +72,18 @@ def test_nobody_is_served_without_a_name(redis):
         "DEL shop:appliance-test",
     ],
 )
-def test_app_may(shop, command):
+def test_app_may(as_shop, command):
     """What django-redis, Celery and RQ need."""
-    assert "NOPERM" not in shop(command)
-    assert "ERR" not in shop(command)
+    assert "NOPERM" not in as_shop(command)
+    assert "ERR" not in as_shop(command)
 
 
 @pytest.mark.parametrize(
     "command",
     [
         "GET notes:a",
+        "GET pages:a",
+        "SET pages:a 1",
         "SET a 1",
         "EVAL \"return redis.call('get', 'notes:a')\" 0",
         "PUBLISH notes:news 1",
@@ -80,9 +102,24 @@ def test_app_may(shop, command):
         "SAVE",
     ],
 )
-def test_app_may_not(shop, command):
-    """What reaches other apps' data, or the server."""
-    assert "NOPERM" in shop(command) or "ACL failure in script" in shop(command)
+def test_app_may_not(as_shop, command):
+    """What reaches other apps' data and the gateways' pages, or the server."""
+    assert "NOPERM" in as_shop(command) or "ACL failure in script" in as_shop(command)
+
+
+def test_gateways_may_read_and_write_pages(as_gateway):
+    """That is all they do there."""
+    assert as_gateway("SET pages:appliance-test 1 EX 5") == "OK"
+    assert as_gateway("GET pages:appliance-test") == "1"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["GET shop:a", "SET shop:a 1", "DEL pages:a", "SCAN 0", "KEYS *", "INFO", "EVAL 'return 1' 0", "PUBLISH pages:x 1", "CONFIG GET *"],
+)
+def test_gateways_may_do_nothing_else(as_gateway, command):
+    """They face the network; sessions and counters of apps are not theirs to see."""
+    assert "NOPERM" in as_gateway(command)
 
 
 def test_socket_is_for_its_group(redis):
