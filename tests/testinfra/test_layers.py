@@ -50,5 +50,6 @@ def test_app_runs_as_its_own_user(machine, host, shop):
     """Each app is a tenant."""
     if "app" not in BOXES[machine.name]:
         pytest.skip("no app here")
-    users = {process.user for process in host.process.filter(comm=shop.get("server", "gunicorn"))}
+    comm = {"gunicorn": "gunicorn", "uwsgi": "uwsgi-core"}[shop.get("server", "gunicorn")]
+    users = {process.user for process in host.process.filter(comm=comm)}
     assert users == {"shop"}

@@ -51,8 +51,6 @@ def django_app_problems(app, name):
     """Where a contract asks for what cannot be: a list of sentences, each naming the variable and the remedy."""
     where = f"appliance_apps.{name}"
     problems = []
-    if app["server"] != "gunicorn":
-        problems.append(f"{where}.server: {app['server']} {LATER} Type gunicorn.")
     for kind in ("archive", "wheel"):
         if app["source"].get(kind):
             problems.append(f"{where}.source.{kind}: this kind of source {LATER} Use path or git.")

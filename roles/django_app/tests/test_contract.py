@@ -32,7 +32,6 @@ def test_the_defaults_have_no_problem():
 @pytest.mark.parametrize(
     ("changes", "variable"),
     [
-        ({"server": "uwsgi"}, "shop.server"),
         ({"source": {"archive": "x.tar"}}, "shop.source.archive"),
         ({"workers": {"w": {}}}, "shop.workers"),
         ({"timers": {"t": {}}}, "shop.timers"),

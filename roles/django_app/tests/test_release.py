@@ -114,7 +114,8 @@ def spec(**changes):
     """As much of app.json as an id needs."""
     return {
         "archive": "/var/cache/a.tar.gz", "digest": "abc", "project": ".", "static": {"root": "static"}, "static_root_variable": True,
-        "secret_names": [], "secret_files": {}, "server": "gunicorn==27.0.1", "sandbox": ["MemoryMax=400M"], "keep": 5,
+        "secret_names": [], "secret_files": {}, "server_requirements": ["gunicorn==27.0.1"], "keep": 5,
+        "server_files": {"server": "-w 2"}, "sandbox": ["MemoryMax=400M"],
         "environment": {"SECRET_KEY": "s", "DATABASE_URL": "postgres://a@/x"},
     } | changes  # fmt: skip
 
@@ -129,7 +130,9 @@ def content(release, **changes):
 def test_app_hosts_of_any_size_serve_the_same_content(release):
     """Otherwise gateways would drop all pages whenever another host answers."""
     other = {"SECRET_KEY": "s", "DATABASE_URL": "postgres://b@192.0.2.1/x"}
-    assert content(release, archive="/elsewhere", sandbox=["MemoryMax=4000M"], keep=2, environment=other) == content(release)
+    assert content(
+        release, archive="/elsewhere", sandbox=["MemoryMax=4000M"], server_files={"server": "-w 9"}, keep=2, environment=other
+    ) == content(release)
 
 
 @pytest.mark.parametrize("changes", [{"digest": "def"}, {"environment": {"SECRET_KEY": "s", "TITLE": "new"}}, {"a_key_of_tomorrow": 1}])
