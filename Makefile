@@ -59,7 +59,7 @@ bench: venv ## Measure it beside stock peers (ROUNDS= SECONDS= DRAWING= ONLY= QU
 check: venv-test ## Static checks only, in under a minute
 	@tests/run check
 
-test: venv-test ## The daily gate: static checks, then the monolith raised, broken and proven
+test: venv-test ## The daily gate: static checks, the monolith raised, broken and proven, the advanced one raised and proven
 	@tests/run test
 
 test-full: venv-test ## All of it, the long ones too

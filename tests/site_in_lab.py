@@ -149,6 +149,20 @@ class Site:
         return json.loads(subprocess.run(command, cwd=ROOT, env=self.env, text=True, capture_output=True, check=True).stdout)
 
     @property
+    def shop(self):
+        """What the inventory asks of the reference app."""
+        return self.variables("web1")["appliance_apps"]["shop"]
+
+    @property
+    def cache_units(self):
+        """Units of the cache's box, by what the shop and the gateways ask for."""
+        shop = self.shop
+        pages = self.variables("web1").get("gateway_cache_backend", "none") if shop.get("cache") else "none"
+        units = ["redis-server@cache"] if shop.get("redis", {}).get("cache") or pages == "redis" else []
+        units += ["memcached-shop"] if shop.get("memcached", {}).get("cache") else []
+        return units + (["memcached-pages"] if pages == "memcached" else [])
+
+    @property
     def public_port(self):
         """The port of 127.0.0.1 that leads to the gateway."""
         file = next((self.overlay / "host_vars").iterdir())

@@ -71,21 +71,6 @@ def any_machine():
 
 
 @pytest.fixture(scope="session")
-def shop(site):
-    """What the inventory asks of the app."""
-    return site.variables("web1")["appliance_apps"]["shop"]
-
-
-@pytest.fixture(scope="session")
-def cache_software(site, shop):
-    """Units that run in the cache's box of this drawing."""
-    pages = site.variables("web1").get("gateway_cache_backend", "none") if shop.get("cache") else "none"
-    units = {"redis-server@cache"} if shop.get("redis", {}).get("cache") or pages == "redis" else set()
-    units |= {"memcached-shop"} if shop.get("memcached", {}).get("cache") else set()
-    return units | ({"memcached-pages"} if pages == "memcached" else set())
-
-
-@pytest.fixture(scope="session")
 def secrets(site):
     """Every secret the control node holds for this site, by name."""
     return {

@@ -27,9 +27,9 @@ def test_layer_is_up_where_it_is_drawn_and_nowhere_else(site, machine, host, box
 
 
 @pytest.mark.parametrize("unit", CACHES)
-def test_cache_is_the_one_that_is_asked_for(machine, host, cache_software, unit):
+def test_cache_is_the_one_that_is_asked_for(site, machine, host, unit):
     """Redis or Memcached, and neither where nothing uses it."""
-    here = cache_software if "cache" in BOXES[machine.name] else set()
+    here = site.cache_units if "cache" in BOXES[machine.name] else []
     assert host.service(unit).is_running is (unit in here)
     assert host.package(CACHES[unit]).is_installed is any(CACHES[one] == CACHES[unit] for one in here)
 
@@ -46,10 +46,10 @@ def test_nothing_has_failed(host):
     assert host.check_output("systemctl list-units --failed --plain --no-legend") == ""
 
 
-def test_app_runs_as_its_own_user(machine, host, shop):
+def test_app_runs_as_its_own_user(site, machine, host):
     """Each app is a tenant."""
     if "app" not in BOXES[machine.name]:
         pytest.skip("no app here")
-    comm = {"gunicorn": "gunicorn", "uwsgi": "uwsgi-core"}[shop.get("server", "gunicorn")]
+    comm = {"gunicorn": "gunicorn", "uwsgi": "uwsgi-core"}[site.shop.get("server", "gunicorn")]
     users = {process.user for process in host.process.filter(comm=comm)}
     assert users == {"shop"}

@@ -19,8 +19,8 @@ print(link.recv(4096).decode())'"""
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _only_with_memcached(cache_software):
-    if "memcached-shop" not in cache_software:
+def _only_with_memcached(site):
+    if "memcached-shop" not in site.cache_units:
         pytest.skip("this drawing has no Memcached")
 
 

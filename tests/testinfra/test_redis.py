@@ -10,8 +10,8 @@ UNIT = "redis-server@cache"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _only_with_redis(cache_software):
-    if UNIT not in cache_software:
+def _only_with_redis(site):
+    if UNIT not in site.cache_units:
         pytest.skip("this drawing has no Redis")
 
 
