@@ -1,6 +1,7 @@
 """The run from an empty lab to the report."""
 
 import argparse
+import gzip
 import json
 import os
 import platform
@@ -19,6 +20,8 @@ from bench import drawing, figures, plot
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 INVENTORY = BUILD / "inventories/bench"
+LOG = BUILD / "bench-ansible.log"
+PAGES = BUILD / "bench-pages"
 OVERLAY = ROOT / ".lab/bench/inventory"
 LAB = [sys.executable, str(ROOT / "molecule/lab")]
 README = Path(__file__).with_name("README.md")
@@ -35,23 +38,26 @@ def say(text):
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def run(*command, log=None, **options):
-    """Run a command; where it fails, show the end of what it said."""
-    began = time.monotonic()
+def run(*command, **options):
+    """What a command prints; where it fails, show the end of what it said."""
     done = subprocess.run([str(word) for word in command], cwd=ROOT, capture_output=True, text=True, **options)
-    if log:
-        log.write_text(done.stdout + done.stderr)
     if done.returncode:
         raise Failed(f"`{' '.join(map(str, command))}` failed ({done.returncode}):\n{(done.stdout + done.stderr)[-3000:]}")
-    return done, time.monotonic() - began
+    return done.stdout
 
 
 def play(playbook, *arguments):
     """Run a playbook on the lab: (its output, seconds)."""
+    began = time.monotonic()
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    command = ["ansible-playbook", "-i", INVENTORY, "-i", OVERLAY, playbook, *arguments]
-    done, seconds = run(*command, env=environment, timeout=1800, log=BUILD / "bench-ansible.log")
-    return done.stdout, seconds
+    command = ["ansible-playbook", "-i", str(INVENTORY), "-i", str(OVERLAY), playbook, *arguments]
+    with open(LOG, "w") as log:
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, timeout=1800)
+    output, seconds = LOG.read_text(), time.monotonic() - began
+    if done.returncode:
+        raise Failed(f"{playbook} failed; see {LOG}:\n{output[-3000:]}")
+    say(f"{playbook}: {seconds:.0f} s")
+    return output, seconds
 
 
 def changes(output):
@@ -70,7 +76,7 @@ def install_wrk():
 
 def hosts():
     """What the lab says of itself: ({host: facts}, the public port)."""
-    facts = json.loads(run(*LAB, "status", "bench", "--json")[0].stdout)
+    facts = json.loads(run(*LAB, "status", "bench", "--json"))
     return {host["name"]: host for host in facts["hosts"]}, facts["public_port"]
 
 
@@ -102,14 +108,14 @@ def engines():
 def raise_drawing(source):
     """The drawing alone, from nothing: how long that takes, and how long a run with nothing to do."""
     say(f"raising {source.name}")
-    run(*LAB, "down", "bench")
-    shutil.rmtree(ROOT / ".secrets/lab-bench", ignore_errors=True)
     drawing.copied(source, INVENTORY)
+    run(*LAB, "down", INVENTORY)
+    shutil.rmtree(ROOT / ".secrets/lab-bench", ignore_errors=True)
     run(*LAB, "up", INVENTORY)
     _, converge = play("site.yml")
     output, noop = play("site.yml")
     if changes(output):
-        raise Failed(f"the second run changed something; see {BUILD / 'bench-ansible.log'}")
+        raise Failed(f"the second run changed something; see {LOG}")
     return [
         {"name": "converge_s", "value": round(converge, 1), "unit": "seconds"},
         {"name": "noop_s", "value": round(noop, 1), "unit": "seconds"},
@@ -158,8 +164,8 @@ def memory(plan):
     for _ in load({**plan, "visits": 50}, "visit"):
         pass
     time.sleep(5)
-    done, _ = run(*LAB, "exec", "bench", "--on", plan["app_host"], "python3", "-", input=MEMORY.read_text())
-    parts = {name: round(kilobytes / 1024, 1) for name, kilobytes in sorted(json.loads(done.stdout).items(), key=lambda one: -one[1])}
+    said = run(*LAB, "exec", "bench", "--on", plan["app_host"], "python3", "-", input=MEMORY.read_text())
+    parts = {name: round(kilobytes / 1024, 1) for name, kilobytes in sorted(json.loads(said).items(), key=lambda one: -one[1])}
     return [{"name": "memory_app_host_mb", "value": round(sum(parts.values()), 1), "unit": "MB", "parts": parts}]
 
 
@@ -168,20 +174,20 @@ def add_peers(options):
     say("adding the other template engines and the stock peers")
     drawing.extend(INVENTORY, engines(), drawing.PEERS, os.cpu_count())
     play("site.yml")
-    page = BUILD / "bench-page.bin"
-    plan = make_plan(options)
-    page.write_bytes(b"".join(load(plan, "page", binary=True)))
-    play("bench/peers.yml", "--extra-vars", json.dumps({"bench_page": str(page)}))
+    packed = b"".join(load(make_plan(options), "page", binary=True))
+    PAGES.mkdir(exist_ok=True)
+    for name, content in {"html": gzip.decompress(packed), "html.gz": packed, "bin": packed}.items():
+        (PAGES / f"bench-page.{name}").write_bytes(content)
+    play("bench/peers.yml", "--extra-vars", json.dumps({"bench_pages": f"{PAGES}/"}))
 
 
 def measure(options):
     """All rounds: the samples."""
     plan = make_plan(options)
     plan["targets"] = {name: target for name, target in plan["targets"].items() if re.search(options.only, name)}
-    length = (BUILD / "bench-page.bin").stat().st_size
-    for target in plan["targets"].values():
-        if target.get("path", "").endswith("/bench-page.bin"):
-            target["length"] = length
+    for name in ("static", "static_binary"):
+        if name in plan["targets"]:
+            plan["targets"][name]["length"] = (PAGES / "bench-page.html.gz").stat().st_size
     say(f"{options.rounds} rounds of {options.seconds} s for each of {len(plan['targets'])} targets")
     samples = []
     for line in load(plan):
@@ -257,5 +263,5 @@ def main():
         return 130
     finally:
         if not (options.keep or options.reuse):
-            run(*LAB, "down", "bench")
+            run(*LAB, "down", INVENTORY)
     return 0

@@ -7,6 +7,8 @@ import shutil
 import yaml
 
 ADDED = "group_vars/all/zz_bench.yml"
+# The page that is measured, saved as a file; and its compressed bytes as something that nobody compresses again.
+SAVED, BINARY = "/static/bench-page.html", "/static/bench-page.bin"
 # Gunicorn's sync workers and ports of the stock peers; bench/README.md describes them. Of the tuned ones there are 2n + 1, as
 # Gunicorn's manual has it.
 PEERS = {
@@ -80,7 +82,7 @@ def targets(apps, peers, public_port):
     name, app = next(iter(apps.items()))
     main = {"app": name, "domain": app["domains"][0]}
     page = {**main, "path": "/catalog/"}
-    found = {"static": {**main, "path": "/static/bench-page.bin"}}
+    found = {"static": {**main, "path": SAVED}, "static_binary": {**main, "path": BINARY}}
     if keeps_pages(app):
         found["cached_page"] = {**page, "cache": "HIT"}
         found["cached_page_writes"] = {**page, "writes_per_second": 10, "database": name}
@@ -91,7 +93,9 @@ def targets(apps, peers, public_port):
     found["write"] = {**main, "write": True, "database": name}
     for peer, what in peers.items():
         behind = {"app": name, "domain": app["domains"][0], "port": what["port"], "public": what["port"]}
-        found[f"{peer}_static"] = {**behind, "path": "/static/bench-page.bin"}
+        found[f"{peer}_static"] = {**behind, "path": SAVED}
+        if not what["tuned"]:
+            found[f"{peer}_static_binary"] = {**behind, "path": BINARY}
         found[f"{peer}_cached_page"] = {**behind, "path": "/catalog/"}
         found[f"{peer}_dynamic"] = {**behind, "path": "/catalog/", "pass_by": True}
     return found

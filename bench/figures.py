@@ -9,12 +9,14 @@ BASELINES = {
     "dynamic_jinja2": "dynamic_django",
     "dynamic_mako": "dynamic_django",
 }
+# What the peers do → who of ours does the same.
+PEERS_DO = {"static": "static", "static_binary": "static_binary", "cached_page": "cached_page", "dynamic": "dynamic_django"}
 
 
 def baseline_of(name):
     """The figure that this one's ratio is against, or None."""
     if name.startswith("peer_"):
-        for what, ours in (("static", "static"), ("cached_page", "cached_page"), ("dynamic", "dynamic_django")):
+        for what, ours in PEERS_DO.items():
             if name.endswith(f"_{what}"):
                 return ours
     return BASELINES.get(name)

@@ -9,7 +9,11 @@ from config.settings import CACHES, DATABASES, MIDDLEWARE, STORAGES
 KIND, NAME = os.environ["PEER_KIND"], os.environ["PEER"]
 
 # One set of processes serves both the cached page and the rendered one: a request with the cookie `bench` passes the cache by.
-MIDDLEWARE = ["bench_cache.Update", *MIDDLEWARE, "bench_cache.Fetch"]
+MIDDLEWARE = [
+    "bench_cache.Update",
+    *(name for name in MIDDLEWARE if not name.startswith("gateway_cache.")),
+    "bench_cache.Fetch",
+]
 CACHE_MIDDLEWARE_SECONDS = 300
 CACHE_MIDDLEWARE_KEY_PREFIX = NAME
 
