@@ -163,6 +163,11 @@ class Site:
         return units + (["memcached-pages"] if pages == "memcached" else [])
 
     @property
+    def units(self):
+        """Units that not every drawing has."""
+        return self.cache_units + (["shop-feed"] if self.shop.get("cache") else [])
+
+    @property
     def public_port(self):
         """The port of 127.0.0.1 that leads to the gateway."""
         file = next((self.overlay / "host_vars").iterdir())
