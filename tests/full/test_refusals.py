@@ -49,10 +49,19 @@ def refused(site, variables):
             ["appliance_apps.shop.source.version", "no-such-ref"],
         ),
         ({"appliance_flows": [{"from": "gatewy", "to": "app", "ports": [22]}]}, ["appliance_flows[0].from", "Did you mean gateway?"]),
+        (
+            {"appliance_apps": {"shop": {**APP, "redis": {"cache": True}, "memcached": {"cache": True}}}},
+            ["appliance_apps.shop: redis.cache and memcached.cache both give the app its CACHE_URL"],
+        ),
+        ({"gateway_cache_backend": "valkey"}, ["gateway_cache_backend: valkey is not known; type redis, memcached or none"]),
+        (
+            {"appliance_apps": {"shop": {**APP, "cache": {"mode": "ttl", "paths": ["catalog"]}}}},
+            ["[shop].cache.paths: catalog is no URL prefix"],
+        ),
         ({"appliance_minimum_memory_mb": 10**9}, ["MB of memory and needs 1000000000"]),
         ({"appliance_minimum_disk_mb": 10**9}, ["MB free and needs 1000000000"]),
     ],
-    ids=["missing domain", "unknown key", "path", "git ref", "arrow", "memory", "disk"],
+    ids=["missing domain", "unknown key", "path", "git ref", "arrow", "two caches", "store", "page cache", "memory", "disk"],
 )
 def test_wrong_inventory_is_refused(site, variables, words):
     """Each by its name."""

@@ -326,6 +326,7 @@ def test_nothing_is_shared_when_no_app_has_pages_to_keep(drawing):
     """Software that nobody asks for is surface for nothing."""
     assert drawing.appliance_page_cache(resolved(drawing, {}), "redis") == "none"
     assert drawing.appliance_page_cache(resolved(drawing, CACHED), "redis") == "redis"
+    assert drawing.appliance_page_cache(resolved(drawing, CACHED), "valkey") == "none", "refused, but in words"
 
 
 def test_whoever_uses_memcached_has_an_instance(drawing):

@@ -42,6 +42,7 @@ MEMCACHED_NAME = 21
 
 #: Where pages lie in the store that gateways share: the prefix of their keys in Redis, the instance of Memcached.
 PAGES = "pages"
+STORES = {"redis": 6379, "memcached": 11211}
 
 #: Certificates of services that have no name in any DNS are good for <service>.<this> besides their address.
 INTERNAL = "appliance.internal"
@@ -285,12 +286,13 @@ def appliance_app_problems(apps, groups):
 
 def appliance_page_cache(apps, backend):
     """Where gateways share pages: ``redis`` or ``memcached``, or ``none`` as well when no app has pages to be kept."""
-    return backend if any((app.get("cache") or {}).get("mode", "off") != "off" for app in apps.values()) else "none"
+    kept = any((app.get("cache") or {}).get("mode", "off") != "off" for app in apps.values())
+    return backend if kept and backend in STORES else "none"
 
 
 def appliance_page_cache_problems(apps, backend, groups):
     """What is wrong with the store that gateways share: a list of sentences, each naming a variable and the remedy."""
-    if backend not in ("redis", "memcached", "none"):
+    if backend not in (*STORES, "none"):
         return [f"gateway_cache_backend: {backend} is not known; type redis, memcached or none"]
     problems = []
     if backend != "none" and not groups.get("cache"):
@@ -573,7 +575,7 @@ def appliance_missing_arrows(flows, apps, groups, networks, origin_port, page_ca
         if any(app["redis"].get(use) for app in apps.values())
     ]
     if page_cache != "none":
-        needs.append(("gateway", "cache", {"redis": 6379, "memcached": 11211}[page_cache], False))
+        needs.append(("gateway", "cache", STORES[page_cache], False))
     problems = []
     for origin, target, port, within_host in needs:
         drawn = {
