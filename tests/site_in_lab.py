@@ -108,6 +108,24 @@ class Site:
             assert done.returncode == 0, done.stdout[-6000:]
         return done
 
+    @contextlib.contextmanager
+    def told(self, variables):
+        """For a while, the inventory says something else."""
+        file = self.inventory / "group_vars/all/zz_told.yml"
+        file.write_text(yaml.safe_dump(variables))
+        try:
+            yield
+        finally:
+            file.unlink()
+
+    def refuses(self, variables):
+        """Run with some variables of the inventory replaced: it must fail without a change. What was printed, in one line."""
+        with self.told(variables):
+            done = self.play(check=False)
+        assert done.returncode != 0
+        assert set(changes(done).values()) <= {0}, done.stdout[-4000:]
+        return " ".join(done.stdout.split())
+
     def play_killed(self, task, seconds, playbook="site.yml", *args):
         """Start a playbook and kill it, with all its children, so many seconds after it began a task; True if it still ran."""
         process = subprocess.Popen(
@@ -172,6 +190,10 @@ class Site:
         """The port of 127.0.0.1 that leads to the gateway."""
         file = next((self.overlay / "host_vars").iterdir())
         return yaml.safe_load(file.read_text())["appliance_public_port"]
+
+    def dial(self, timeout=10):
+        """A bare connection to the front door."""
+        return socket.create_connection(("127.0.0.1", self.public_port), timeout)
 
     def get(self, domain, path="/", timeout=10):
         """Fetch a page through the front door, the certificate checked."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from site_in_lab import ROOT, changes
+import yaml
+from authorities import Authority
+from site_in_lab import changes
 
 SERVER = r"""
 set -e
@@ -27,13 +29,35 @@ cat /etc/postgresql/17/main/ca.crt
 
 
 @pytest.fixture(scope="module")
-def site(raise_site, tmp_path_factory):
+def site(raise_site, copy_of, tmp_path_factory):
     """Web server of ours, database server of theirs."""
     ca = tmp_path_factory.mktemp("legacy") / "ca.crt"
-    site = raise_site(ROOT / "tests/inventories/external", env={"LEGACY_CA": str(ca)})
+    site = raise_site(copy_of("tests/inventories/external", "external"), env={"LEGACY_CA": str(ca)})
     said = site.on("legacy1", SERVER)
     ca.write_text(said[said.index("-----BEGIN") :])
     return site
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"port": 5433}, ["external.port: web1 could not use 192.168.50.22:5433", "type the port on which the server listens"]),
+        ({"host": "legacy.invalid"}, ["external.host: web1 could not use", "type a name that this host can resolve"]),
+        ({"ca": "stranger.crt"}, ["external.ca: web1 could not use", "the file of the authority that signed"]),
+        ({"port": 22}, ["external.port: web1 could not use", "type the port of PostgreSQL itself"]),
+    ],
+    ids=["port", "name", "authority", "something else"],
+)
+def test_server_that_is_not_found_is_refused_before_any_change(site, tmp_path, wrong, words):
+    """From a host on which nothing was installed yet."""
+    app = yaml.safe_load((site.inventory / "group_vars/all/main.yml").read_text())["appliance_apps"]["shop"]
+    external = {**app["database"]["external"], "ca": site.env["LEGACY_CA"], **wrong}
+    if wrong.get("ca"):
+        external["ca"] = str(tmp_path / wrong["ca"])
+        (tmp_path / wrong["ca"]).write_text(Authority("Stranger").pem)
+    text = site.refuses({"appliance_apps": {"shop": {**app, "database": {"external": external}}}})
+    for word in words:
+        assert word in text
 
 
 def test_server_that_cannot_be_used_is_refused_by_name(site):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-import yaml
 from site_in_lab import ROOT, changes
 
 APP = {"source": {"path": f"{ROOT}/django_app"}, "domains": ["shop.example.test"]}
@@ -23,19 +22,6 @@ def test_check_on_bare_hosts_creates_nothing_on_the_control_node(site):
     site.play("site.yml", "--check", "--diff")
     assert {path for folder in (".cache/appliance", ".secrets") for path in (ROOT / folder).rglob("*")} == made_here
     assert not site.secrets.exists()
-
-
-def refused(site, variables):
-    """Run with some variables of the inventory replaced; return what was printed. It must fail without a change."""
-    file = site.inventory / "group_vars/all/zz_wrong.yml"
-    file.write_text(yaml.safe_dump(variables))
-    try:
-        done = site.play(check=False)
-    finally:
-        file.unlink()
-    assert done.returncode != 0
-    assert set(changes(done).values()) <= {0}, done.stdout[-4000:]
-    return " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +51,7 @@ def refused(site, variables):
 )
 def test_wrong_inventory_is_refused(site, variables, words):
     """Each by its name."""
-    text = refused(site, variables)
+    text = site.refuses(variables)
     for word in words:
         assert word in text
 
@@ -76,7 +62,7 @@ def test_app_that_needs_a_newer_python_is_refused(site, tmp_path):
     shutil.copytree(ROOT / "django_app", project)
     manifest = project / "pyproject.toml"
     manifest.write_text(manifest.read_text().replace('requires-python = ">=3.11"', 'requires-python = ">=3.99"'))
-    assert "requires Python >=3.99" in refused(site, {"appliance_apps": {"shop": {**APP, "source": {"path": str(project)}}}})
+    assert "requires Python >=3.99" in site.refuses({"appliance_apps": {"shop": {**APP, "source": {"path": str(project)}}}})
 
 
 def test_foreign_distribution_is_refused(site):
@@ -85,7 +71,7 @@ def test_foreign_distribution_is_refused(site):
         "web1", "cp /etc/os-release /run/os-release && sed -i 's/^ID=.*/ID=ubuntu/; s/^NAME=.*/NAME=Ubuntu/; s/13/24/g' /etc/os-release"
     )
     try:
-        assert "is not supported; reinstall the host with Debian" in refused(site, {})
+        assert "is not supported; reinstall the host with Debian" in site.refuses({})
     finally:
         site.on("web1", "cat /run/os-release > /etc/os-release")
 
@@ -94,7 +80,7 @@ def test_host_out_of_reach_stops_the_run_for_all(site):
     """Half a drawing serves nobody."""
     site.lab("cut", "db1")
     try:
-        text = refused(site, {})
+        text = site.refuses({})
         assert "db1 cannot be reached by SSH at 192.168.10.22: check ansible_host" in text
     finally:
         site.lab("restore", "db1")
@@ -106,7 +92,7 @@ def test_second_operator_without_the_secrets_changes_nothing(site):
     aside = site.secrets.with_name("aside")
     site.secrets.rename(aside)
     try:
-        text = refused(site, {})
+        text = site.refuses({})
         assert "was set up with secrets that are not here" in text
         assert "shop_database_password" in text
         assert not site.secrets.exists(), "nothing may be generated"
@@ -117,16 +103,11 @@ def test_second_operator_without_the_secrets_changes_nothing(site):
 
 def test_requirements_that_do_not_install_leave_the_release_serving(site):
     """pip's own words are shown, and visitors notice nothing."""
-    file = site.inventory / "group_vars/all/zz_wrong.yml"
-    file.write_text(
-        yaml.safe_dump({"appliance_apps": {"shop": {**APP, "redis": {"cache": True}, "requirements_extra": ["no-such-package-at-all==9"]}}})
-    )
-    try:
+    app = {**APP, "redis": {"cache": True}, "requirements_extra": ["no-such-package-at-all==9"]}
+    with site.told({"appliance_apps": {"shop": app}}):
         done = site.play(check=False)
         assert done.returncode != 0
         assert "no-such-package-at-all" in done.stdout
         assert site.get("shop.example.test").status == 200
-    finally:
-        file.unlink()
     site.play()
     assert set(changes(site.play()).values()) == {0}
