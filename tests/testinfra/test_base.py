@@ -7,11 +7,6 @@ import re
 import pytest
 
 
-def test_no_unit_failed(machine):
-    """A container that may not set its clock, or a key that it may not write, is no failure."""
-    assert machine.run("systemctl --failed --no-legend --plain") == ""
-
-
 def test_no_package_is_half_installed(machine):
     """What a killed run leaves is finished by the next."""
     assert machine.run("dpkg --audit; ls /var/lib/dpkg/updates") == ""
@@ -44,8 +39,6 @@ def test_upgrades_do_not_reboot_by_themselves(machine):
 def test_upgrades_start_in_the_window_only(machine):
     """Debian's own timer makes up for a missed time right after boot, in the middle of the day."""
     name = "apt-daily-upgrade.timer"
-    if machine.run(f"systemctl show -P LoadState {name}") == "masked":
-        pytest.skip("the lab masks the timer, so that no upgrade disturbs a test")
     calendar = machine.run(f"systemctl show -P TimersCalendar {name}")
     assert calendar.count("OnCalendar=") == 1
     assert "06:00" not in calendar

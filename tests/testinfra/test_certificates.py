@@ -58,3 +58,9 @@ def test_authority_key_is_on_no_host(machine, secrets):
     needle = secrets["ca_private_key"].splitlines()[1]
     search = "f=$(mktemp /run/needle.XXXXXX); cat > $f; grep -raFlf $f /etc /root /home /srv /tmp /var --exclude-dir=lib; rm -f $f"
     assert machine.run(search, input=needle + "\n", check=False) == ""
+    hidden = "/root/hidden-on-purpose"  # the twin: the search finds what is there
+    try:
+        assert machine.run(f"cat > {hidden}; grep -c . {hidden}", input="find-me-if-you-can\n") == "1"
+        assert machine.run(search, input="find-me-if-you-can\n") == hidden
+    finally:
+        machine.run(f"rm -f {hidden}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 BOXES = {"web1": ["gateway", "cache", "app"], "db1": ["db"]}
@@ -53,3 +55,19 @@ def test_app_runs_as_its_own_user(site, machine, host):
     comm = {"gunicorn": "gunicorn", "uwsgi": "uwsgi-core"}[site.shop.get("server", "gunicorn")]
     users = {process.user for process in host.process.filter(comm=comm)}
     assert users == {"shop"}
+
+
+def test_app_is_confined(machine, host):
+    """A hole in the app is not one in the host."""
+    if "app" not in BOXES[machine.name]:
+        pytest.skip("no app here")
+    unit = host.check_output("systemctl list-units --plain --no-legend --state=active 'shop@*' | cut -d' ' -f1")
+    assert float(re.search(r"exposure level for \S+: ([\d.]+)", host.check_output(f"systemd-analyze security --no-pager {unit}"))[1]) <= 1.5
+
+
+def test_manage_command_is_the_app(machine, host):
+    """As its user, with its environment, against its database; whoever types it is root."""
+    if "app" not in BOXES[machine.name]:
+        pytest.skip("no app here")
+    code = "import getpass; from django.db import connection as c; c.ensure_connection(); print(getpass.getuser(), c.settings_dict['NAME'])"
+    assert host.check_output(f'shop-manage shell -v 0 -c "{code}"').split() == ["shop", "shop"]

@@ -31,10 +31,10 @@ def test_no_secret_in(site, secrets, name, place):
 def test_search_would_find_one(site):
     """The twin: a needle in each place is found."""
     needle = "needle-that-was-hidden-on-purpose"
-    site.on("web1", f"echo {needle} > /tmp/needle; chmod 644 /tmp/needle; logger {needle}; sleep 0.5")
+    site.on("web1", f"echo {needle} | tee /tmp/needle > /var/log/needle; chmod 644 /tmp/needle; logger {needle}; sleep 0.5")
     site.on("web1", f"systemd-run -q --unit=needle sh -c 'sleep 30; : {needle}'")
     try:
-        for place in ("process list", "journal", "world-readable files"):
+        for place in SEARCH:
             assert find(site, "web1", [needle], place), place
     finally:
-        site.on("web1", "rm -f /tmp/needle; systemctl stop needle", check=False)
+        site.on("web1", "rm -f /tmp/needle /var/log/needle; systemctl stop needle", check=False)
