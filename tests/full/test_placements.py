@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -71,3 +72,19 @@ def test_front_door_is_the_same(site):
     environment = {**site.env, "APPLIANCE_INVENTORY": str(site.inventory)}
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/system"], cwd=ROOT, env=environment, text=True, capture_output=True)
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.parametrize(("instance", "kept"), [("queue", True), ("cache", False)])
+def test_queue_outlives_a_crash_and_cache_does_not(site, instance, kept):
+    """A job that was accepted is done some day; what was only kept for speed starts anew."""
+    if site.name != "split":
+        pytest.skip("this drawing has no queue")
+    password = (site.secrets / "shop_redis_password").read_text().strip()
+    unit, ask = f"redis-server@{instance}", f"redis-cli -s /run/redis-{instance}/redis.sock"
+    assert "OK" in site.on("edge1", ask, input=f"AUTH shop {password}\nSET shop:job waiting\n")
+    site.on("edge1", f"kill -9 $(systemctl show -P MainPID {unit})")
+    deadline = time.monotonic() + 20
+    while "PONG" not in (said := site.on("edge1", ask, input=f"AUTH shop {password}\nGET shop:job\nPING\n", check=False)):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    assert ("waiting" in said.split()) is kept
