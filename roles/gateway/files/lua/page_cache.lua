@@ -3,6 +3,7 @@
 -- A copy is a string in the shared dict gateway_pages: id (32), length of its head (8), head (JSON), body (gzip, if that is shorter).
 -- gateway_marks has what is under way ("fill:NAME") and what turned out not to be kept ("skip:NAME"), so that nobody waits for that.
 local cjson = require "cjson.safe"
+local ffi = require "ffi"
 local feed = require "feed"
 local gzip = require "gzip"
 local request = require "request"
@@ -17,12 +18,30 @@ local SKIP_SECONDS = 60  -- an answer that must not be kept
 local RETRY_SECONDS = 2  -- one that only this time could not be
 local HEADS = 2000       -- decoded heads in each worker
 
+ffi.cdef [[
+void *mmap(void *address, size_t length, int protection, int flags, int file, long offset);
+int mprotect(void *address, size_t length, int protection);
+int munmap(void *address, size_t length);
+]]
+
+-- Where it is not, LuaJIT would end the worker at the first loop that it wants to compile.
+local function is_code_allowed()
+    local READ_WRITE, READ_EXECUTE, PRIVATE_ANONYMOUS = 3, 5, 0x22
+    local page = ffi.C.mmap(nil, 4096, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0)
+    local allowed = ffi.C.mprotect(page, 4096, READ_EXECUTE) == 0
+    ffi.C.munmap(page, 4096)
+    return allowed
+end
+
 -- In the master, also for nginx -t: what is wrong here keeps the old configuration.
 function M.setup(settings)
-    jit.off()
+    if not is_code_allowed() then
+        jit.off()
+        ngx.log(ngx.WARN, "the unit's MemoryDenyWriteExecute keeps LuaJIT from compiling: copies cost half as much again")
+    end
     settings = assert(cjson.decode(settings))
     for _, site in ipairs(settings.sites) do
-        site.state_key = "state:" .. site.name
+        site.state_key, site.app_location = "state:" .. site.name, "@" .. site.name
         request.setup(site)
         sites[site.name] = site
     end
@@ -112,49 +131,59 @@ local function serve(blob, head, what)
     return ngx.exit(ngx.HTTP_OK)
 end
 
-local function bypass(why)
-    ngx.var.gateway_cache, ngx.var.gateway_cache_why = "BYPASS", why
+-- Not in this location: its filters would run for copies too, for nothing.
+local function ask_app(site)
+    return ngx.exec(site.app_location)
 end
+
+local function bypass(site, why)
+    ngx.var.gateway_cache, ngx.var.gateway_cache_why = "BYPASS", why
+    return ask_app(site)
+end
+
+-- Pages that this worker has rendered just now. By name and not in ngx.ctx, which is lost on the way to another location; no name is
+-- rendered twice at a time.
+local fills = {}
 
 -- Ask the app, and keep what it answers. The state is that before the app is asked, so a change during the render is noticed.
 local function fill(site, state, name, cookies)
     local why = request.limit(site, cookies)
     if why then
         marks:delete("fill:" .. name)
-        return bypass(why)
+        return bypass(site, why)
     end
     local var = ngx.var
     var.gateway_cache, var.gateway_fill = "MISS", name
-    ngx.ctx.fill = {
+    fills[name] = {
         site = site, name = name, content = state.content, generation = state.generation, n = state.n, xmin = state.xmin,
         began = feed.monotonic(), made = ngx.time(), chunks = {}, size = 0,
     }
+    return ask_app(site)
 end
 
 local function access(site_name)
     local site = sites[site_name]
-    local name, cookies = request.name(site)
+    local name, cookies, is_head = request.name(site)
     if not name then
-        return bypass(cookies)
+        return bypass(site, cookies)
     end
     local waited, pause = 0, 0.002
     while true do
         -- Anew after each wait: a change or a release may have come meanwhile.
         local state = feed.state(site)
         if not state then
-            return bypass("feed")
+            return bypass(site, "feed")
         end
         local full_name = state.prefix .. name
         local blob, head = find(site, state, full_name)
         if blob then
             return serve(blob, head, "HIT")
         end
-        if ngx.var.request_method == "HEAD" then
-            return bypass("HEAD")
+        if is_head then
+            return bypass(site, "HEAD")
         end
         if marks:get("skip:" .. full_name) then
-            ngx.ctx.skipped = {site = site, name = full_name}
-            return bypass("not kept")
+            return bypass(site, "not kept")
         end
         if marks:add("fill:" .. full_name, true, site.request_seconds + 15) then
             blob, head = find_shared(site, state, full_name)
@@ -165,7 +194,7 @@ local function access(site_name)
             return fill(site, state, full_name, cookies)
         end
         if waited >= site.request_seconds then
-            return bypass("waited")
+            return bypass(site, "waited")
         end
         ngx.sleep(pause)
         waited, pause = waited + pause, math.min(pause * 1.5, 0.05)
@@ -177,23 +206,24 @@ local function give_up(name, why, seconds)
     marks:set("skip:" .. name, true, seconds)
     marks:delete("fill:" .. name)
     ngx.var.gateway_fill, ngx.var.gateway_cache_why = "", why
-    ngx.ctx.fill = nil
+    fills[name] = nil
 end
 
-local function header()
+local function header(site_name)
     local var = ngx.var
-    local filling = var.gateway_fill ~= "" and ngx.ctx.fill
+    local filling = fills[var.gateway_fill]
     if filling then
         local kept, why = response.judge(filling.site, filling.content)
         if not kept then
             return give_up(filling.name, why, why == "another release" and RETRY_SECONDS or SKIP_SECONDS)
         end
         filling.kept = kept
-    elseif var.gateway_cache_why == "not kept" then
-        -- Still not to be kept? Then leave it so, as long as somebody asks.
-        local skipped = ngx.ctx.skipped
-        if skipped and not response.judge(skipped.site) then
-            marks:set("skip:" .. skipped.name, true, SKIP_SECONDS)
+    elseif var.gateway_cache_why == "not kept" and not response.judge(sites[site_name]) then
+        -- Still not to be kept; so it stays as long as somebody asks.
+        local site = sites[site_name]
+        local name, state = request.name(site), feed.state(site)
+        if name and state then
+            marks:set("skip:" .. state.prefix .. name, true, SKIP_SECONDS)
         end
     end
 end
@@ -230,18 +260,16 @@ local function keep(filling)
         return give_up(filling.name, "no room", SKIP_SECONDS)
     end
     marks:delete("fill:" .. filling.name)
-    ngx.var.gateway_fill = ""
+    fills[filling.name], ngx.var.gateway_fill = nil, ""
     store.set(filling.name, blob, kept.seconds)
 end
 
 local function body()
-    if ngx.var.gateway_fill == "" then
-        return
-    end
-    local filling, chunk = ngx.ctx.fill, ngx.arg[1]
+    local filling = fills[ngx.var.gateway_fill]
     if not filling or not filling.kept then
         return
     end
+    local chunk = ngx.arg[1]
     filling.size = filling.size + #chunk
     if filling.size > response.LONGEST_BODY then
         return give_up(filling.name, "large", SKIP_SECONDS)
@@ -260,13 +288,14 @@ local function log()
             marks:set("skip:" .. name, true, RETRY_SECONDS)
         end
         marks:delete("fill:" .. name)
+        fills[name] = nil
     end
 end
 
 -- A mistake in here may cost the cache, but not the site.
 local function guarded(what)
-    return function(...)
-        local fine, why = pcall(what, ...)
+    return function(site_name)
+        local fine, why = pcall(what, site_name)
         if not fine then
             ngx.log(ngx.ERR, why)
         end

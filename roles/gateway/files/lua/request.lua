@@ -91,18 +91,13 @@ local function is_below(site, target)
     return false
 end
 
--- The page's name without the state's prefix and the cookies that count; or nothing and why the cache is not asked.
+-- The page's name without the state's prefix, the cookies that count, whether it is a HEAD; or nothing and why the cache is not asked.
 function M.name(site)
     local var = ngx.var
-    local method = var.request_method
-    if method ~= "GET" and method ~= "HEAD" then
-        return nil, "method"
-    end
-    if var.http_authorization then
-        return nil, "Authorization"
-    end
-    if (var.http_content_length or "0") ~= "0" or var.http_transfer_encoding then
-        return nil, "body"
+    -- GET or HEAD without a body or credentials: one look instead of four.
+    local plain = var.gateway_plain
+    if plain == "" then
+        return nil, var.http_authorization and "Authorization" or "method or body"
     end
     local target = var.request_uri
     if #target > LONGEST then
@@ -136,7 +131,7 @@ function M.name(site)
         end
         name = name .. "\n" .. value
     end
-    return name, cookies
+    return name, cookies, plain == "HEAD"
 end
 
 -- Have the app see no more of the request than its name says. Otherwise nothing is changed, and the reason comes back.
