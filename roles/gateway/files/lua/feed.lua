@@ -63,7 +63,7 @@ function M.has_changed(copy, state)
     return false
 end
 
--- What is to be watched for a page with these keys: they themselves, "all rows of that table", and "everything".
+-- What is to be watched for a page with these keys: they themselves, and for "catalog.product:12" also "catalog.product*", all such keys.
 function M.watched(site, keys)
     local found, list = {}, {}
     local function add(key)
@@ -74,12 +74,8 @@ function M.watched(site, keys)
     end
     for key in keys:gmatch("%S+") do
         add(key)
-        local label = key:match("^[^.:]+%.[^.:]+")
-        if label then
-            add(label .. "*")
-        end
+        add(key:match("^[^:]*") .. "*")
     end
-    add("*")
     return list
 end
 
