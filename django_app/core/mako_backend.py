@@ -3,7 +3,8 @@
 `OPTIONS` are those of `mako.lookup.TemplateLookup`, and `context_processors`. Unless told otherwise, every `${…}` is
 escaped unless marked as safe, and a name that the view did not pass is an error.
 
-A view's context cannot use the names that belong to Mako: `next`, `self`, `parent`, `local`, `loop`, `context`.
+A view's context cannot use the names that belong to Mako (`next`, `self`, `parent`, `local`, `loop`, `context`), nor
+a template's own blocks and functions: those win.
 """
 
 from typing import Any
