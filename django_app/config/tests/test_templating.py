@@ -6,7 +6,7 @@ import shutil
 import pytest
 from django.conf import settings as project
 from django.core.management import call_command
-from django.template import TemplateDoesNotExist, engines
+from django.template import TemplateDoesNotExist, TemplateSyntaxError, engines
 from django.template.loader import get_template
 
 from config import templating
@@ -98,6 +98,15 @@ def test_templates_are_read_once(release, engine):
     load_all(engine, folder)
     shutil.rmtree(folder / "templates")
     assert get_template("404.html").render().lstrip().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(("engine", "text"), [("django", "{% if %}"), ("jinja2", "{% if %}"), ("mako", "% if 1:\n")])
+def test_broken_template_stops_the_start(release, engine, text):
+    """A release with one takes no traffic; found by the first visitor of that page it would be too late."""
+    folder = release(engine)
+    (folder / "templates" / engine / "catalog" / "search.html").write_text(text)
+    with pytest.raises(TemplateSyntaxError):
+        load_all(engine, folder)
 
 
 def test_admin_is_there_beside_another_engine(release):
