@@ -42,6 +42,7 @@ MEMCACHED_NAME = 21
 
 #: Where pages lie in the store that gateways share: the prefix of their keys in Redis, the instance of Memcached.
 PAGES = "pages"
+#: What may be that store, and its port.
 STORES = {"redis": 6379, "memcached": 11211}
 
 #: Certificates of services that have no name in any DNS are good for <service>.<this> besides their address.
