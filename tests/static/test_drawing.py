@@ -311,9 +311,9 @@ def test_gateways_have_a_redis_user_for_their_keys_alone(drawing):
 def test_page_cache_alone_wants_its_software_its_secret_and_its_arrow(drawing):
     """No app has to use Redis or Memcached for that."""
     apps = resolved(drawing, CACHED)
-    ports = {"cache": 6379, "queue": 6380}
-    assert drawing.appliance_redis_instances(apps, 1000, [], ports) == []
-    assert [one["name"] for one in drawing.appliance_redis_instances(apps, 1000, [], ports, "redis")] == ["cache"]
+    ports, memory = {"cache": 6379, "queue": 6380}, {"cache": 100, "queue": 50}
+    assert drawing.appliance_redis_instances(apps, memory, [], ports) == []
+    assert [one["name"] for one in drawing.appliance_redis_instances(apps, memory, [], ports, "redis")] == ["cache"]
     assert "gateway_cache_password" in [one["name"] for one in drawing.appliance_secret_names(apps, True, "memcached")]
     assert "gateway_cache_password" not in [one["name"] for one in drawing.appliance_secret_names(apps, True)]
     groups = {**GROUPS, "cache": ["db1"]}
@@ -334,12 +334,12 @@ def test_whoever_uses_memcached_has_an_instance(drawing):
     apps = drawing.appliance_apps_resolved(
         {"shop": {**GOOD, **MEMCACHED, **CACHED}, "notes": {**GOOD, **MEMCACHED}, "wiki": GOOD}, DEFAULTS
     )
-    here = drawing.appliance_memcached_instances(apps, 3000, {}, "memcached")
+    here = drawing.appliance_memcached_instances(apps, 100, {}, "memcached")
     assert here == [{"name": name, "memory_mb": 100} for name in ("shop", "notes", "pages")]
     remote = {"listen": ["10.0.0.1"], "port": 11211}
     there = drawing.appliance_memcached_instances(apps, 100, remote, "memcached")
-    assert there[0] == {"name": "shop", "memory_mb": 32}
-    assert there[-1] == {"name": "pages", "memory_mb": 32, **remote}
+    assert there[0] == {"name": "shop", "memory_mb": 100}
+    assert there[-1] == {"name": "pages", "memory_mb": 100, **remote}
 
 
 def test_site_with_a_page_cache_tells_the_gateway_how(drawing):

@@ -392,14 +392,11 @@ def _redis_uses(app):
 def appliance_redis_instances(apps, memory_mb, listen, ports, page_cache="none"):
     """The Redis instances that some app or the page cache asks for: ``[{name, port, memory_mb, listen}]``.
 
-    memory_mb: the host's memory; a cache gets a tenth of it, a queue a twentieth. listen: addresses, empty for the socket only.
+    memory_mb: of each, ``{cache, queue}``. listen: addresses, empty for the socket only.
     """
-    shares = {"cache": 10, "queue": 20}
     used = {use for app in apps.values() for use in _redis_uses(app)} | ({"cache"} if page_cache == "redis" else set())
     return [
-        {"name": use, "port": ports[use], "memory_mb": max(32, memory_mb // share), "listen": list(listen)}
-        for use, share in shares.items()
-        if use in used
+        {"name": use, "port": ports[use], "memory_mb": memory_mb[use], "listen": list(listen)} for use in ("cache", "queue") if use in used
     ]
 
 
@@ -431,13 +428,12 @@ def appliance_redis_users(apps, secrets, page_cache="none"):
 def appliance_memcached_instances(apps, memory_mb, remote, page_cache="none"):
     """An instance of Memcached for each app that asks for one, and the gateways': ``[{name, memory_mb, …}]``.
 
-    Memcached knows no keys of one's own, so nobody shares one. memory_mb: the host's memory, of which all get a tenth together.
+    Memcached knows no keys of one's own, so nobody shares one. memory_mb: of each.
     remote: how gateways on other hosts find theirs, ``{listen, port, username, password}``; empty for the socket.
     """
     names = [name for name, app in apps.items() if app["memcached"].get("cache")]
     names += [PAGES] if page_cache == "memcached" else []
-    share = max(32, memory_mb // 10 // max(1, len(names)))
-    return [{"name": name, "memory_mb": share, **(remote if name == PAGES else {})} for name in names]
+    return [{"name": name, "memory_mb": memory_mb, **(remote if name == PAGES else {})} for name in names]
 
 
 def appliance_app_secrets(app, app_name, secrets):
