@@ -76,6 +76,8 @@ def django_app_problems(app, name):
             problems.append(f"{where}.secrets.{one}.{unknown[0]}: unknown key; type generate: 64 or value: …, and perhaps as: file")
         if (how or {}).get("as", "variable") not in ("variable", "file"):
             problems.append(f"{where}.secrets.{one}.as: type file, or leave it out")
+    if app["cache"]["mode"] == "tags" and app["cache"]["seconds"] > 3600:
+        problems.append(f"{where}.cache.seconds: what changed is forgotten after an hour, so no page may live longer; type 3600 or less")
     superuser = app["superuser"]
     if superuser and (not isinstance(superuser, dict) or not superuser.get("username")):
         problems.append(f"{where}.superuser: type {{username: admin}}, or false for none")

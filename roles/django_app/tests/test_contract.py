@@ -40,6 +40,7 @@ def test_the_defaults_have_no_problem():
         ({"env": {"A": {"b": 1}}}, "shop.env.A"),
         ({"secrets": {"KEY": {"lenght": 3}}}, "shop.secrets.KEY.lenght"),
         ({"superuser": True}, "shop.superuser"),
+        ({"cache": DEFAULTS["cache"] | {"mode": "tags", "seconds": 7200}}, "shop.cache.seconds"),
         ({"files": [{"dest": "a"}]}, "shop.files[0]"),
         ({"files": [{"dest": "../a", "content": ""}]}, "shop.files[].dest"),
         ({"project": "../other"}, "shop.project"),

@@ -35,7 +35,7 @@ from urllib.parse import parse_qs, urlsplit
 #: No page and no query result may live longer than this less a minute; older changes are forgotten.
 KEEP_SECONDS = 3660
 
-#: More changes than this at once are told as "anything of these tables".
+#: More changes than this at once are told as "*", everything.
 MANY = 5000
 
 #: What any answer from before a certain event must not be compared with: another server, timeline or database, a start
@@ -63,9 +63,7 @@ SELECT
     snapshot::text,
     CASE WHEN (SELECT count(*) FROM news) <= %(many)s
         THEN (SELECT coalesce(json_agg(json_build_array(xid, keys) ORDER BY id), '[]') FROM news)
-        ELSE (SELECT json_build_array(json_build_array(max(xid), json_agg(DISTINCT word)))
-              FROM news, unnest(keys) AS key,
-              LATERAL (VALUES (split_part(key, ':', 1)), (split_part(rtrim(key, '*'), ':', 1) || '*')) AS words (word))
+        ELSE (SELECT json_build_array(json_build_array(max(xid), json_build_array('*'))) FROM news)
     END
 FROM pg_current_snapshot() AS snapshot
 """
@@ -201,11 +199,10 @@ class Changes:
             self._query(FORGET, {"xid": str(passed)})
 
     def _merge(self):
-        """Make the older half one entry: anything of these tables."""
+        """Make the older half one entry. Only who asks with an unknown cursor is told more than what changed."""
         old = [self._log.popleft() for _ in range(MANY)]
-        words = {key.rstrip("*").partition(":")[0] for one in old for key in one[3]}
         n, when = old[-1][:2]
-        self._log.appendleft((n, when, max(one[2] for one in old), sorted(words | {f"{word}*" for word in words})))
+        self._log.appendleft((n, when, max(one[2] for one in old), ["*"]))
 
 
 class Content:
@@ -308,7 +305,12 @@ def main():
         Handler.changes = Changes(Database(url).query)
     # A thread's stack is address space of 8 MB otherwise.
     threading.stack_size(512 * 1024)
-    Server(options.socket).serve_forever()
+    server = Server(options.socket)
+    if address := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.connect(address.replace("@", "\0", 1))
+            systemd.send(b"READY=1")
+    server.serve_forever()
 
 
 if __name__ == "__main__":
