@@ -18,6 +18,7 @@ MEDIA_ROOT = environment.required("MEDIA_ROOT", env.absolute_path)
 RELEASE = environment.optional("RELEASE") or environment.optional("APPLIANCE_RELEASE", "unknown")
 DEBUG = environment.optional("DEBUG", False, env.boolean)
 TEMPLATE_ENGINE = environment.optional("TEMPLATE_ENGINE", "django", env.one_of(*templating.ENGINES))
+CACHALOT = environment.optional("CACHALOT", False, env.boolean)
 LOG_LEVEL = environment.optional("LOG_LEVEL", "INFO", env.one_of("DEBUG", "INFO", "WARNING", "ERROR"))
 
 # The services it uses
@@ -116,6 +117,19 @@ SILENCED_SYSTEM_CHECKS = [
 
 # Pages that gateways may keep say what they show of these (catalog.views); PostgreSQL records each change of them.
 GATEWAY_CACHE = {"models": ["catalog"]}
+
+# Results of queries, if CACHALOT says so. By table: those of the catalogue, which are read far more often than written.
+# Not users, sessions, permissions and the admin's log: nearly every request of somebody signed in writes one of them.
+if CACHALOT:
+    INSTALLED_APPS.append("cachalot")
+    CACHES["cachalot"] = services.query_results(CACHES["default"])
+    CACHALOT_CACHE = "cachalot"
+    CACHALOT_TIMEOUT = 600
+    CACHALOT_ONLY_CACHABLE_TABLES = ["catalog_category", "catalog_product", "catalog_review", "catalog_photo"]
+    CACHALOT_FINAL_SQL_CHECK = True
+    # A result is as good as the database's own record says (packages/django-gateway-cache).
+    CACHALOT_QUERY_KEYGEN = "gateway_cache.view.query_key"
+    CACHALOT_TABLE_KEYGEN = "gateway_cache.view.table_key"
 
 # The API
 REST_FRAMEWORK = {

@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest
 from django.utils import timezone
+from gateway_cache import conf, triggers
 
 STARTED_AT = timezone.now()
 
@@ -72,11 +73,37 @@ def application(request: HttpRequest) -> Box:
 def shared_cache() -> Box:
     backend = settings.CACHES["default"]["BACKEND"].rsplit(".", 1)[-1]
     answers, milliseconds = _timed(cache_answers)
-    facts = {"Backend": backend, "Key prefix": settings.CACHES["default"]["KEY_PREFIX"]}
+    facts = {
+        "Backend": backend,
+        "Key prefix": settings.CACHES["default"]["KEY_PREFIX"],
+        "Query results": f"kept {settings.CACHALOT_TIMEOUT} s at most (cachalot)" if settings.CACHALOT else "not kept",
+    }
     if not answers:
         return Box("Cache", DEGRADED, facts, "No answer. Pages are slower without it, but complete.")
     remark = "" if backend != "LocMemCache" else "Each process keeps its own: no CACHE_URL is set."
     return Box("Cache", OK, facts | {"Write and read": f"{milliseconds:.1f} ms"}, remark)
+
+
+def kept_pages() -> Box:
+    """Whether gateways may keep pages: PostgreSQL must record every change of what they show."""
+    wanted = set(conf.tracked_models())
+    missing = wanted - triggers.watched_tables(conf.database())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM gateway_cache_change")
+        (changes,) = cursor.fetchone()
+    facts = {
+        "Watched tables": f"{len(wanted - missing)} of {len(wanted)}",
+        "Changes remembered": changes,
+        "Kept at most": f"{conf.seconds()} s",
+    }
+    if missing:
+        return Box(
+            "Kept pages",
+            DEGRADED,
+            facts,
+            f"Not watched: {', '.join(sorted(missing))}. Run migrate; until then pages are not kept.",
+        )
+    return Box("Kept pages", OK, facts)
 
 
 def database() -> Box:

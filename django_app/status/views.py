@@ -36,5 +36,11 @@ def readyz(request: HttpRequest) -> JsonResponse:
 def status(request: HttpRequest) -> HttpResponse:
     if not request.user.is_staff:
         raise PermissionDenied
-    boxes = [checks.gateway(request), checks.application(request), checks.shared_cache(), checks.database()]
+    boxes = [
+        checks.gateway(request),
+        checks.application(request),
+        checks.shared_cache(),
+        checks.kept_pages(),
+        checks.database(),
+    ]
     return render(request, "status/status.html", {"boxes": boxes})

@@ -70,6 +70,15 @@ def test_cache_url_of_another_kind_is_refused(url):
         services.cache(url)
 
 
+@pytest.mark.parametrize("url", ["unix:///run/redis/redis.sock", "pymemcache://192.0.2.11:11211"])
+def test_query_results_lie_apart_and_errors_are_noticed(url):
+    """A store whose errors are swallowed would be waited for at every query."""
+    config = services.query_results(services.cache(url) | {"KEY_PREFIX": "shop"})
+    assert config["KEY_PREFIX"] == "shop:rows"
+    assert config["BACKEND"].startswith("gateway_cache.backends.Checked")
+    assert not {"IGNORE_EXCEPTIONS", "ignore_exc"} & set(config["OPTIONS"])
+
+
 def test_mail_url_gives_the_mail_settings():
     config = services.mail("smtp+tls://shop:p%40ss@mail.example.test:587")
     assert (config["EMAIL_HOST"], config["EMAIL_PORT"], config["EMAIL_USE_TLS"], config["EMAIL_HOST_PASSWORD"]) == (

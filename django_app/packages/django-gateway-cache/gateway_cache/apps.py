@@ -17,7 +17,7 @@ class GatewayCacheConfig(AppConfig):
         except ImportError:
             return
         # They are those that it knows, and more; it warns about any other name.
-        SUPPORTED_CACHE_BACKENDS.update({"gateway_cache.backends.CheckedRedisCache", "gateway_cache.backends.CheckedPyMemcacheCache"})
+        SUPPORTED_CACHE_BACKENDS.update(f"gateway_cache.backends.Checked{kind}Cache" for kind in ("LocMem", "Redis", "PyMemcache"))
 
 
 def _synchronise(using: str, verbosity: int = 1, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stand-ins for Redis that can be away."""
+"""Stand-ins for a Redis that can be away."""
 
 from django.core.cache.backends.locmem import LocMemCache
 
@@ -11,16 +11,34 @@ class Store(LocMemCache):
     away = False
     #: Called before something is stored, as if the network took its time.
     delay = None
+    calls = 0
 
     def get_many(self, keys, version=None):
-        return {} if Store.away else super().get_many(keys, version)
+        return {} if self.is_away() else super().get_many(keys, version)
 
     def set_many(self, data, timeout=None, version=None):
         if Store.delay is not None:
             delay, Store.delay = Store.delay, None
             delay()
-        return [] if Store.away else super().set_many(data, timeout, version)
+        return [] if self.is_away() else super().set_many(data, timeout, version)
+
+    def is_away(self):
+        Store.calls += 1
+        return Store.away
 
 
 class CheckedStore(Checked, Store):
     pass
+
+
+class Raising(Store):
+    """One that says so when it is away."""
+
+    def is_away(self):
+        if super().is_away():
+            raise ConnectionError("away")
+        return False
+
+
+class CheckedRaisingStore(Checked, Raising):
+    away_errors = (OSError,)

@@ -10,15 +10,15 @@ from django.core.cache import caches
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from gateway_cache import view
+from gateway_cache import backends, view
 from gateway_cache.pages import purge_everything
 
 from .stores import Store
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OURS, PLAIN = "tests.stores.CheckedStore", "tests.stores.Store"
-KEYGEN = {OURS: ("gateway_cache.view.query_key", "gateway_cache.view.table_key")}
+OURS, RAISING, PLAIN = "tests.stores.CheckedStore", "tests.stores.CheckedRaisingStore", "tests.stores.Store"
+KEYGEN = dict.fromkeys([OURS, RAISING], ("gateway_cache.view.query_key", "gateway_cache.view.table_key"))
 KEYGEN[PLAIN] = ("cachalot.utils.get_query_cache_key", "cachalot.utils.get_table_cache_key")
 
 SQL = "UPDATE catalog_category SET name = 'New' WHERE id = %s"
@@ -272,6 +272,22 @@ def test_emptied_store_makes_slower_not_stale(on, table):
     caches["cachalot"].clear()
     assert asked(names) == 1
     assert names() == ["New"]
+
+
+def test_store_that_is_away_is_left_alone_for_a_while(start, table, monkeypatch):
+    """A page of ten queries must not wait ten times for a Redis that is cut off."""
+    start(RAISING)
+    names()
+    Store.away, Store.calls = True, 0
+    for _ in range(5):
+        assert names() == ["Old"]
+    assert Store.calls == 1
+    Category.objects.filter(pk=table.pk).update(name="New")
+    Store.away = False
+    monkeypatch.setattr(backends.Checked, "_away_until", 0.0)
+    monkeypatch.setattr(type(caches["cachalot"]), "_away_until", 0.0)
+    assert names() == ["New"]
+    assert asked(names) == 0
 
 
 def test_another_epoch_ends_all_results(on, table):
