@@ -3,8 +3,8 @@
 -- One worker asks each site's feed five times a second. An answer says: at the time you asked, these keys had changed since you asked
 -- last. It is kept in the shared dict gateway_changes:
 --   state:SITE   JSON: generation, n, cursor, epoch, content, xmin, confirmed (when the last good poll began)
---   n:SITE:KEY   the n of the last poll that told of a change of KEY
---   x:SITE:KEY   the highest transaction that changed KEY, to judge pages that were rendered elsewhere or before a restart
+--   SITE:KEY     the highest transaction that changed KEY, to judge pages that were rendered elsewhere or before a restart;
+--                and, as the entry's flags, the n of the last poll that told of a change of KEY
 local cjson = require "cjson.safe"
 local ffi = require "ffi"
 
@@ -49,12 +49,10 @@ function M.has_changed(copy, state)
     if copy.generation == state.generation and copy.n == state.n then
         return false
     end
+    local made_here = copy.generation == state.generation
     for _, key in ipairs(copy.keys) do
-        if copy.generation == state.generation then
-            if (changes:get("n:" .. key) or 0) > copy.n then
-                return true
-            end
-        elseif (changes:get("x:" .. key) or -1) >= copy.xmin then
+        local xid, n = changes:get(key)
+        if xid and (made_here and n > copy.n or not made_here and xid >= copy.xmin) then
             return true
         end
     end
@@ -137,12 +135,8 @@ end
 
 -- Note a change; false when the dict is full.
 local function note(site, n, xid, key)
-    local keep = site.seconds + KEEP_MORE_SECONDS
     key = site.name .. ":" .. key
-    if (changes:get("x:" .. key) or -1) > xid then
-        xid = changes:get("x:" .. key)
-    end
-    return changes:safe_set("n:" .. key, n, keep) and changes:safe_set("x:" .. key, xid, keep)
+    return changes:safe_set(key, math.max(xid, changes:get(key) or 0), site.seconds + KEEP_MORE_SECONDS, n)
 end
 
 local function poll(site)
@@ -198,9 +192,9 @@ local function poll_again(premature, site)
         end
         changes:delete(lock)
     end
-    if heard ~= site.heard then
-        site.heard = heard
-        ngx.log(ngx.WARN, "feed of ", site.name, ": ", heard and "heard" or "silent, its pages are not served from the cache: ", not heard and why or "")
+    if not heard ~= (site.silent or false) then
+        site.silent = not heard
+        ngx.log(ngx.WARN, "feed of ", site.name, ": ", heard and "heard again" or "silent, so its pages are rendered: ", heard and "" or why)
     end
     ngx.timer.at(heard and POLL_SECONDS or SILENT_SECONDS, poll_again, site)
 end
