@@ -1,7 +1,7 @@
 """The gateway keeps pages that everybody may see, and never one person's page for another.
 
-The app `mirror` (tests/projects/mirror) answers as its path tells it, and shows what it was sent. These tests run in drawings that have it,
-with the rules of tests/inventories/cached.
+Most of these tests ask the app `mirror` (tests/projects/mirror), which answers as its path tells it and shows what it was sent, and run in
+drawings that have it (tests/inventories/cached); the last ones ask the shop, wherever its pages are kept.
 """
 
 from __future__ import annotations
@@ -439,3 +439,85 @@ def test_visitor_who_leaves_makes_nobody_wait(mirror):
     began = time.monotonic()
     assert mirror.ask(path)[0] == "MISS"
     assert time.monotonic() - began < 3
+
+
+# The shop, whose pages live until what they show changes
+
+
+@pytest.fixture
+def kept(door, product):
+    """Asks the shop as somebody who is nobody: where the answer came from, and its text."""
+    if "X-Cache" not in door.raw("/catalog/").headers:
+        pytest.skip("in this drawing no page of the shop is kept")
+
+    def ask(path=product, **headers):
+        answer = door.raw(path, headers=headers)
+        return answer.headers["X-Cache"], answer.text
+
+    deadline = time.monotonic() + 5
+    while ask()[0] != "HIT":
+        assert time.monotonic() < deadline, "the cache keeps nothing"
+    return ask
+
+
+def review(visitor, product):
+    """Write one; its words."""
+    text = f"Seen {uuid.uuid4().hex}"
+    assert visitor.submit(f"{product}review/", rating="4", name="Ada", text=text).status_code == 200
+    return text
+
+
+def test_write_is_seen_by_all_within_a_second(kept, visitor, product):
+    """The copy dies, and the next one is kept."""
+    text = review(visitor, product)
+    written = time.monotonic()
+    while text not in kept()[1]:
+        assert time.monotonic() - written < 1, "an old page a second after the write"
+        time.sleep(0.02)
+    time.sleep(1)
+    assert text in kept()[1]
+    where, page = kept()
+    assert (where, text in page) == ("HIT", True)
+
+
+def test_write_leaves_other_pages_alone(kept, visitor, door, product):
+    """Else a busy shop had no cache."""
+    other = next(path for path in re.findall(r'href="(/products/[\w-]+/)"', door.raw("/catalog/").text) if path != product)
+    while kept(other)[0] != "HIT":
+        time.sleep(0.1)
+    review(visitor, product)
+    time.sleep(1)
+    assert kept(product)[0] != "HIT"
+    assert kept(other)[0] == "HIT"
+
+
+def test_who_wrote_sees_it_at_once(kept, visitor, product):
+    """A form leaves a cookie, and with that pages are rendered."""
+    text = review(visitor, product)
+    assert text in visitor.get(product).text
+
+
+def test_signed_in_visitor_gets_a_page_of_her_own(kept, session_cookie, product):
+    """And leaves no trace in that of others."""
+    where, page = kept(Cookie=f"sessionid={session_cookie}")
+    assert where == "BYPASS"
+    assert "Sign out" in page
+    for _ in range(2):
+        assert "Sign out" not in kept()[1]
+
+
+def test_browser_asks_again_for_a_page_of_the_shop(kept, door, product):
+    """Nobody can tell a browser that a page has changed."""
+    answer = door.raw(product)
+    assert answer.headers["Cache-Control"] == "no-cache"
+    again = door.raw(product, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_files_that_a_kept_page_names_are_there(kept, door):
+    """Also after a release."""
+    where, page = kept("/catalog/")
+    assert where in ("HIT", "MISS")
+    files = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', page))
+    assert files
+    assert {path: door.raw(path).status for path in files} == dict.fromkeys(files, 200)
