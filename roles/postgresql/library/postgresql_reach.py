@@ -49,7 +49,7 @@ def reach(host, port, sslmode, authority):
     context = context_for(sslmode, authority)
     with socket.create_connection((host, port), timeout=SECONDS) as plain:
         plain.sendall(TLS_PLEASE)
-        answer = plain.recv(1)
+        answer = plain.recv(8)  # one byte, S or N; what else is there begins like a banner ("SSH-2.0")
         if answer != b"S":
             raise OSError("server does not support SSL" if answer == b"N" else "this is no PostgreSQL server")
         with context.wrap_socket(plain, server_hostname=host):

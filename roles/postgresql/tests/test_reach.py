@@ -78,7 +78,7 @@ def test_certificate_is_judged_as_libpq_would(server, authority, sslmode, truste
     assert bool(answer) is bool(words)
 
 
-@pytest.mark.parametrize(("answer", "words"), [(b"N", "server does not support SSL"), (b"H", "this is no PostgreSQL server")])
+@pytest.mark.parametrize(("answer", "words"), [(b"N", "server does not support SSL"), (b"SSH-2.0-x\r\n", "this is no PostgreSQL server")])
 def test_server_without_tls_is_told_from_one_that_is_none(server, answer, words):
     """No connection goes without TLS."""
     assert words in said(server(answer), "require", "")
