@@ -51,7 +51,7 @@ def test_run_that_changes_a_requirement_and_a_template_killed_at_five_moments(si
     apps = site.inventory / "group_vars/all/main.yml"
     variables = yaml.safe_load(apps.read_text())
     variables["appliance_apps"]["shop"]["source"]["path"] = str(project)
-    variables["appliance_apps"]["shop"]["requirements_extra"] = ["django-extensions==4.1"]
+    variables["appliance_apps"]["shop"]["requirements_extra"].append("django-extensions==4.1")
     apps.write_text(yaml.safe_dump(variables))
     template = next(path for path in project.rglob("*.html") if "</body>" in path.read_text())
     original = template.read_text()
