@@ -47,6 +47,12 @@ def tracked_models() -> dict[str, type[models.Model]]:
     return found
 
 
+@lru_cache(maxsize=1)
+def tracked_labels() -> dict[str, str]:
+    """The watched tables by what keys call them."""
+    return {model._meta.label_lower: table for table, model in tracked_models().items()}
+
+
 def tables_of(model: type[models.Model]) -> list[type[models.Model]]:
     """The models in whose tables a row of this one lies: itself, and its parents' in multi-table inheritance."""
     return _with_parents(model)
@@ -61,3 +67,4 @@ def _with_parents(model: type[models.Model]) -> list[type[models.Model]]:
 def _forget(*, setting: str, **kwargs: Any) -> None:
     if setting == "GATEWAY_CACHE":
         tracked_models.cache_clear()
+        tracked_labels.cache_clear()

@@ -8,6 +8,7 @@ anything-else                 a word of the project's own; only `purge` names it
 """
 
 import hashlib
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ def label(model: type[models.Model]) -> str:
     return (model._meta.concrete_model or model)._meta.label_lower
 
 
+@cache
 def row_fields(model: type[models.Model]) -> list[models.Field]:
     """The fields by whose value a key can name rows: the primary key first, then foreign keys."""
     fields = [model._meta.pk, *(f for f in model._meta.local_fields if f.remote_field and f is not model._meta.pk)]
@@ -106,14 +108,15 @@ def records_of(thing: Any) -> list[list[str]]:
     return records
 
 
+def label_of(one: str) -> str | None:
+    """The label of the table whose rows this key names, or None for a word of the project's own."""
+    name = ".".join(one.partition(":")[0].split(".", 2)[:2])
+    return name if name in conf.tracked_labels() else None
+
+
 def labels_only(found: list[str]) -> list[str]:
     """Fewer, coarser keys: a change of any row touches its table's key, too."""
-    labels = sorted((label(model) for model in conf.tracked_models().values()), key=len, reverse=True)
-    coarse = []
-    for one in found:
-        before = one.partition(":")[0]
-        coarse.append(next((name for name in labels if before == name or before.startswith(f"{name}.")), one))
-    return list(dict.fromkeys(coarse))
+    return list(dict.fromkeys(label_of(one) or one for one in found))
 
 
 def check_tracked(model: type[models.Model]) -> None:

@@ -35,7 +35,7 @@ class GatewayCacheMiddleware:
     def mark(self, response: HttpResponseBase, tags: Tags) -> None:
         header = " ".join(tags.keys)
         if len(header) > HEADER_BYTES:
-            header = " ".join(keys.labels_only(tags.keys))
+            header = " ".join(keys.labels_only(list(tags.keys)))
         if not header or len(header) > HEADER_BYTES:
             self.complain("%s keys do not fit into a header; the page is not kept", len(tags.keys))
             return

@@ -15,7 +15,7 @@ from gateway_cache import conf, keys
 class Tags:
     """What a response shows, and for how long at most."""
 
-    keys: list[str] = field(default_factory=list)
+    keys: dict[str, None] = field(default_factory=dict)  # in the order in which they were named
     tables: set[str] = field(default_factory=set)
     seconds: int | None = None
 
@@ -27,7 +27,7 @@ def tag(response: HttpResponseBase, *things: Any, seconds: int | None = None) ->
     """
     tags = response.__dict__.setdefault("gateway_cache", Tags())
     for thing in things:
-        tags.keys += [one for one in keys.keys_of(thing) if one not in tags.keys]
+        tags.keys |= dict.fromkeys(keys.keys_of(thing))
         tags.tables |= _tables(thing)
     if seconds is not None:
         tags.seconds = min(seconds, tags.seconds or seconds)
@@ -66,6 +66,6 @@ def purge_everything() -> None:
 
 def _tables(thing: Any) -> set[str]:
     if isinstance(thing, str):
-        label = keys.labels_only([thing])[0]
-        return {table for table, model in conf.tracked_models().items() if keys.label(model) == label}
+        label = keys.label_of(thing)
+        return {conf.tracked_labels()[label]} if label else set()
     return {model._meta.db_table for model in conf.tables_of(thing if isinstance(thing, type) else type(thing))}
