@@ -36,8 +36,10 @@ class Person:
     def ask(self, method, path, body=None, headers=(), address=None):
         """(status, headers, text), or None when no answer came."""
         address = address or secrets.choice(self.plan["addresses"])
-        origin = f"https://{self.plan['authority']}"
-        headers = {"Host": self.plan["authority"], "Origin": origin, "Referer": f"{origin}/", "User-Agent": "never-stale", **dict(headers)}
+        headers = {"Host": self.plan["authority"], "User-Agent": "never-stale", **dict(headers)}
+        if method == "POST":
+            headers["Origin"] = f"https://{self.plan['authority']}"
+            headers["Referer"] = f"{headers['Origin']}/"
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:
