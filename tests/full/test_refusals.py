@@ -46,8 +46,23 @@ def test_check_on_bare_hosts_creates_nothing_on_the_control_node(site):
         ),
         ({"appliance_minimum_memory_mb": 10**9}, ["MB of memory and needs 1000000000"]),
         ({"appliance_minimum_disk_mb": 10**9}, ["MB free and needs 1000000000"]),
+        ({"base_memory_mb": 512}, ["and it has 512 (docs/sizing.md)", "take the risk: appliance_memory_overcommit_mb:"]),
+        ({"postgresql_max_connections": 12}, ["postgresql_max_connections: 12 are fewer than the apps may open"]),
     ],
-    ids=["missing domain", "unknown key", "path", "git ref", "arrow", "two caches", "store", "page cache", "memory", "disk"],
+    ids=[
+        "missing domain",
+        "unknown key",
+        "path",
+        "git ref",
+        "arrow",
+        "two caches",
+        "store",
+        "page cache",
+        "memory",
+        "disk",
+        "overcommit",
+        "connections",
+    ],
 )
 def test_wrong_inventory_is_refused(site, variables, words):
     """Each by its name."""

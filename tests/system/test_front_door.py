@@ -130,6 +130,11 @@ def test_body_over_the_limit_is_refused_unread(door, product):
     assert "Too large" in answer.text
 
 
+def test_body_that_the_app_does_not_read_costs_no_answer(door):
+    """A server that closes a socket with something in it makes the kernel throw the answer away."""
+    assert {door.raw("/no-such-page/", "POST", body=b"x" * 9_000_000).status for _ in range(3)} == {404}
+
+
 def test_body_under_the_limit_reaches_the_app(door, product):
     """Which then misses its CSRF token."""
     assert door.raw(f"{product}review/", method="POST", body=b"x" * 1_000_000).status == 403
