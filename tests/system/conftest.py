@@ -151,18 +151,24 @@ def admin_password():
     return Path(_setting("APPLIANCE_ADMIN_PASSWORD_FILE")).read_text().strip()
 
 
+@pytest.fixture(scope="session")
+def client_at():
+    """Factory of visitors at a door, this site's or another's."""
+    return lambda door: Visitor(transport=ToTheDoor(door), base_url=door.url, follow_redirects=True, timeout=20)
+
+
 @pytest.fixture
-def visitor(door):
+def visitor(door, client_at):
     """Somebody without a session."""
-    with Visitor(transport=ToTheDoor(door), base_url=door.url, follow_redirects=True, timeout=20) as client:
+    with client_at(door) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def session_cookie(door, admin_password):
+def session_cookie(door, client_at, admin_password):
     """The superuser's session, opened once: sign-ins are counted."""
     user = os.environ.get("APPLIANCE_ADMIN_USER", "admin")
-    with Visitor(transport=ToTheDoor(door), base_url=door.url, follow_redirects=True, timeout=20) as client:
+    with client_at(door) as client:
         answer = client.submit("/account/login/", username=user, password=admin_password)
         assert answer.url.path == "/account/", "the superuser cannot sign in"
         return client.cookies["sessionid"]

@@ -46,6 +46,14 @@ def test_unit_is_confined(on):
     assert score <= 3.0
 
 
+def test_code_is_made_at_run_time_only_for_a_page_cache(on, get):
+    """LuaJIT needs it, and nothing else here does; then the shared store's password is root's alone."""
+    cached = "X-Cache" in get("/").headers
+    assert on("systemctl show nginx -p MemoryDenyWriteExecute").strip() == f"MemoryDenyWriteExecute={'no' if cached else 'yes'}"
+    assert ("ngx_http_lua" in on("cat /proc/$(pgrep -o -u www-data nginx)/maps")) is cached
+    assert on("stat -c '%U %a' /etc/nginx/gateway-store-password || echo none").split("\n")[-2] == ("root 600" if cached else "none")
+
+
 def test_worker_may_open_many_files(on):
     """Debian's limit is 1024, which two connections for each visitor use up."""
     worker = "$(pgrep -o -u www-data nginx)"

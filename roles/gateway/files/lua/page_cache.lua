@@ -233,17 +233,13 @@ local function keep(filling)
     if kept.length and kept.length ~= #body then
         return give_up(filling.name, "cut off", RETRY_SECONDS)
     end
-    local packed = gzip(body)
     local headers = kept.headers
+    -- Weak, since the page may be sent packed or not. A browser that has it need not get it again.
+    headers[#headers + 1] = {"ETag", kept.tag and "W/" .. kept.tag:gsub("^W/", "") or 'W/"' .. ngx.md5(body) .. '"'}
+    local packed = gzip(body)
     if packed then
         body = packed
         headers[#headers + 1] = {"Content-Encoding", "gzip"}
-        for _, one in ipairs(headers) do
-            -- The bytes are others, the page is the same.
-            if one[1]:lower() == "etag" and one[2]:sub(1, 2) ~= "W/" then
-                one[2] = "W/" .. one[2]
-            end
-        end
     end
     local head = {
         expires = filling.made + kept.seconds, made = filling.made, generation = filling.generation, n = filling.n, xmin = filling.xmin,
@@ -302,6 +298,14 @@ local function guarded(what)
     end
 end
 
-M.access, M.header, M.body, M.log = guarded(access), guarded(header), guarded(body), guarded(log)
+M.header, M.body, M.log = guarded(header), guarded(body), guarded(log)
+
+function M.access(site_name)
+    local fine, why = pcall(access, site_name)
+    if not fine then
+        ngx.log(ngx.ERR, why)
+        return ask_app(sites[site_name])
+    end
+end
 
 return M

@@ -7,7 +7,7 @@ local LONGEST_KEYS = 4096
 -- Not the page's: nginx makes them anew for each answer, or they were for the gateway only.
 local DROPPED = {
     ["connection"] = true, ["keep-alive"] = true, ["transfer-encoding"] = true, ["content-length"] = true, ["date"] = true,
-    ["server"] = true, ["age"] = true, ["x-cache"] = true,
+    ["server"] = true, ["age"] = true, ["x-cache"] = true, ["etag"] = true,
 }
 
 local function text(value)
@@ -113,7 +113,7 @@ function M.judge(site, content)
             kept[#kept + 1] = {name, value}
         end
     end
-    return {seconds = seconds, headers = kept, keys = keys, length = length}
+    return {seconds = seconds, headers = kept, keys = keys, length = length, tag = headers["etag"]}
 end
 
 return M
