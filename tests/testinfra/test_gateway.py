@@ -160,7 +160,7 @@ def test_lost_app_is_told_as_503(on, get):
     style = stylesheet(get)
     try:
         on(f"systemctl stop {APP}.socket '{APP}@*.service'")
-        page = get("/")
+        page = get("/?never=kept")
         assert page.status == 503
         assert page.headers["Retry-After"]
         assert "Back in a moment" in page.text
@@ -168,7 +168,7 @@ def test_lost_app_is_told_as_503(on, get):
         assert get(style).status == 200
     finally:
         on(f"systemctl start {APP}.socket")
-    assert get("/").status == 200
+    assert get("/?never=kept").status == 200
 
 
 def test_broken_configuration_is_not_loaded_and_the_reload_says_so(on, get):
