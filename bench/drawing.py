@@ -93,9 +93,11 @@ def targets(apps, peers, public_port):
     found["write"] = {**main, "write": True, "database": name}
     for peer, what in peers.items():
         behind = {"app": name, "domain": app["domains"][0], "port": what["port"], "public": what["port"]}
-        found[f"{peer}_static"] = {**behind, "path": SAVED}
         if not what["tuned"]:
+            found[f"{peer}_static"] = {**behind, "path": SAVED}
             found[f"{peer}_static_binary"] = {**behind, "path": BINARY}
+        elif what["kind"] == "cc":  # where workers serve files
+            found[f"{peer}_static"] = {**behind, "path": SAVED}
         found[f"{peer}_cached_page"] = {**behind, "path": "/catalog/"}
         found[f"{peer}_dynamic"] = {**behind, "path": "/catalog/", "pass_by": True}
     return found
