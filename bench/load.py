@@ -5,6 +5,7 @@ Standard library only. PLAN is a JSON file (see cli.py); each sample is printed 
 
 import http.client
 import io
+import itertools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from urllib.parse import urlencode
 HERE = Path(__file__).resolve().parent
 PATIENCE_SECONDS = 10
 STAMPEDE_SECONDS = 60
+WRITERS = 5
 # What a browser of today says.
 BROWSER = {"Accept": "text/html,*/*;q=0.8", "Accept-Encoding": "gzip, deflate, br, zstd", "User-Agent": "bench"}
 # A cookie that no page cache knows, so that the page is rendered.
@@ -200,32 +202,34 @@ class Lab:
 
 @contextmanager
 def writing(target, per_second):
-    """Somebody who writes a review so many times a second meanwhile."""
+    """People who write so many reviews a second meanwhile: one each, at its time, even if others still wait for their answers."""
     if not per_second:
         yield lambda: 0
         return
     headers, body = open_form(target.door, target.spec["write_path"])
-    stop, written, failed = threading.Event(), [], []
+    stop, written, failed, turns = threading.Event(), [], [], itertools.count()
+    began = time.monotonic()
 
     def work():
-        began = time.monotonic()
-        with closing(target.door.connection()) as connection:
-            while not stop.wait(max(0, began + len(written) / per_second - time.monotonic())):
-                connection.request("POST", target.spec["write_path"], body, {"Host": target.door.authority, **BROWSER, **headers})
-                response = connection.getresponse()
-                response.read()
-                if response.status != 302:
-                    failed.append(response.status)
-                    return
-                written.append(1)
+        try:
+            with closing(target.door.connection()) as connection:
+                while not stop.wait(max(0, began + next(turns) / per_second - time.monotonic())):
+                    connection.request("POST", target.spec["write_path"], body, {"Host": target.door.authority, **BROWSER, **headers})
+                    response = connection.getresponse()
+                    response.read()
+                    (written if response.status == 302 else failed).append(response.status)
+        except (OSError, http.client.HTTPException) as error:
+            failed.append(repr(error))
 
-    thread = threading.Thread(target=work)
-    thread.start()
+    writers = [threading.Thread(target=work) for _ in range(WRITERS)]
+    for writer in writers:
+        writer.start()
     try:
         yield lambda: len(written)
     finally:
         stop.set()
-        thread.join()
+        for writer in writers:
+            writer.join()
     if failed:
         raise Unusable(f"{target.name}: a review was answered {failed[0]}")
 
@@ -242,7 +246,8 @@ def sample(lab, target, seconds, connections):
         after = {host: cpu_us(path) for host, path in plan["cpu"].items()}
     check(target.name, seen, size)
     if target.spec.get("writes_per_second"):
-        if written() < 0.8 * target.spec["writes_per_second"] * seconds:
+        # A computer with much else to do may not get round to all of them; then the figure is not the one it says it is.
+        if written() < target.spec["writes_per_second"] * seconds / 2:
             raise Unusable(f"{target.name}: only {written()} reviews were written in {seconds} s")
         lab.forget_reviews(target.spec["database"])
     if target.spec.get("write"):
