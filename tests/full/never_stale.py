@@ -32,10 +32,11 @@ class Person:
         self.plan, self.user = plan, user
         self.context = ssl.create_default_context(cafile=plan["ca"])
         self.connections, self.cookies = {}, {}
+        self.address = None  # of the gateway that was asked last
 
-    def ask(self, method, path, body=None, headers=(), address=None):
+    def ask(self, method, path, body=None, headers=()):
         """(status, headers, text), or None when no answer came."""
-        address = address or secrets.choice(self.plan["addresses"])
+        self.address = address = secrets.choice(self.plan["addresses"])
         headers = {"Host": self.plan["authority"], "User-Agent": "never-stale", **dict(headers)}
         if method == "POST":
             headers["Origin"] = f"https://{self.plan['authority']}"
@@ -115,7 +116,9 @@ class Trial:
         if answer is None or answer[0] != 200:
             self.count("not answered")
             return None
-        self.count(f"X-Cache {(answer[1].get('X-Cache') or 'none').split()[0]}")
+        state = (answer[1].get("X-Cache") or "none").split()[0]
+        self.count(f"X-Cache {state}")
+        self.count(f"{state} by {person.address}")
         strangers = [user["username"] for user in self.plan["users"] if user["username"] != own and user["username"] in answer[2]]
         if strangers or (own and own not in answer[2]):
             with self.lock:

@@ -36,28 +36,35 @@ def site(raise_site, copy_of):
     return site
 
 
-@pytest.fixture(scope="module")
-def users(site):
+def make_users(site, host):
     """People with accounts; their names stand on no page but their own."""
     people = [{"username": f"person-{secrets.token_hex(6)}", "password": secrets.token_urlsafe(16)} for _ in range(6)]
-    site.on("web1", f"shop-manage shell -c '{MAKE_USERS}'", input=json.dumps(people))
+    site.on(host, f"shop-manage shell -c '{MAKE_USERS}'", input=json.dumps(people))
     return people
+
+
+def products(site):
+    """Products that are in the shop."""
+    return [row["slug"] for row in json.loads(site.get(DOMAIN, "/api/products/").text)["results"]]
+
+
+@pytest.fixture(scope="module")
+def users(site):
+    return make_users(site, "web1")
 
 
 @pytest.fixture(scope="module")
 def slugs(site):
-    """Products that are in the shop."""
-    told = json.loads(site.get(DOMAIN, "/api/products/").text)
-    return [row["slug"] for row in told["results"]]
+    return products(site)
 
 
 class Trial:
     """Clients inside the lab's network, at work until all pairs are made."""
 
-    def __init__(self, site, users, slugs, pairs, **changes):
+    def __init__(self, site, users, slugs, pairs, gateways=("web1",)):
         self.site, self.result = site, None
         plan = {
-            "addresses": [site.variables("web1")["ansible_host"]],
+            "addresses": [site.variables(gateway)["ansible_host"] for gateway in gateways],
             "authority": f"{DOMAIN}:{site.public_port}",
             "domain": DOMAIN,
             "ca": str(site.secrets / "ca.crt"),
@@ -68,7 +75,7 @@ class Trial:
             "readers": 12,
             "patience": 1.0,
             "seconds": 3000,
-        } | changes
+        }
         command = [sys.executable, "molecule/lab", "exec", "--from", "outsider", str(site.inventory), "--", sys.executable]
         self.process = subprocess.Popen(
             [*command, str(ROOT / "tests/full/never_stale.py")],
@@ -203,3 +210,14 @@ def test_rows_written_past_django_are_seen(site, slugs):
         time.sleep(1)
         assert name in site.get(DOMAIN, f"/products/{slug}/").text
         assert name in site.get(DOMAIN, f"/api/products/{slug}/").text
+
+
+def test_copy_of_no_gateway_is_stale(raise_site, copy_of):
+    """Two gateways: whoever wrote by one reads by any; each has copies of its own, and both share others in Redis."""
+    site = raise_site(copy_of("tests/inventories/two_gateways", "two-gateways"))
+    site.play()
+    gateways = ("edge1", "edge2")
+    result = Trial(site, make_users(site, "app1"), products(site), PAIRS // 5, gateways).finish()
+    prove(result, PAIRS // 5)
+    assert all(result["seen"][f"HIT by {site.variables(gateway)['ansible_host']}"] for gateway in gateways)
+    assert result["seen"]["X-Cache SHARED"]

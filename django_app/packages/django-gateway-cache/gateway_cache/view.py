@@ -50,7 +50,15 @@ class View:
         self._asked = -math.inf
         # Replaced as one, since other threads read it without the lock.
         self._known: tuple[Knowledge | None, dict[str, int]] = (None, {})
-        self._horizon = Horizon()
+        self._horizon, self._passed = Horizon(), 0
+
+    def forget(self) -> None:
+        """Delete what no result can be old enough for. The feed does so too, where there is one; never within somebody's transaction."""
+        passed, self._passed = self._passed, 0
+        connection = connections[conf.database()]
+        if passed and not connection.in_atomic_block:
+            with contextlib.suppress(Error), connection.cursor() as cursor:
+                cursor.execute(FORGET, {"xid": str(passed)})
 
     def now(self, since: float) -> Knowledge | None:
         """What was known at `since` or later; None if the database does not say."""
@@ -85,8 +93,7 @@ class View:
                 return
             news = {label: max(xid, last.get(label, 0)) for label, xid in (news or {}).items()}
             self._known = Knowledge(epoch, xmin), last | news
-            if (passed := self._horizon.note(xmin)) and not connection.in_atomic_block:
-                cursor.execute(FORGET, {"xid": str(passed)})
+            self._passed = self._horizon.note(xmin) or self._passed
 
     def holds(self, state: Knowledge, tables: frozenset[str]) -> bool:
         """Whether what was read from these tables in that state is what they say now."""
@@ -112,6 +119,7 @@ def request() -> Iterator[None]:
         yield
     finally:
         _since.reset(token)
+        view.forget()
 
 
 def distrust() -> None:

@@ -11,6 +11,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from gateway_cache import backends, view
+from gateway_cache.feed import KEEP_SECONDS, Horizon
 from gateway_cache.pages import purge_everything
 
 from .stores import Store
@@ -348,6 +349,23 @@ def test_before_the_first_migration_nothing_breaks(on, table):
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE elsewhere RENAME TO gateway_cache_change")
+
+
+def test_old_changes_are_forgotten_without_a_feed_too(on, table, monkeypatch):
+    """And outside the request's transaction: a deletion must not be rolled back, or hold locks, with what a view does."""
+    now = [0.0]
+    view.view._begin_anew()
+    monkeypatch.setattr(view.view, "_horizon", Horizon(clock=lambda: now[0]))
+    Category.objects.filter(pk=table.pk).update(position=1)
+    for now[0] in (0, KEEP_SECONDS / 2, KEEP_SECONDS + 1):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM gateway_cache_change")
+            assert cursor.fetchone()[0] > 0
+        with view.request(), transaction.atomic():
+            list(Category.objects.filter(slug="table"))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM gateway_cache_change")
+        assert cursor.fetchone()[0] == 0
 
 
 def test_outside_requests_knowledge_is_young(on, table, other, monkeypatch):
