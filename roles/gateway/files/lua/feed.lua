@@ -2,20 +2,22 @@
 --
 -- One worker asks each site's feed five times a second. An answer says: at the time you asked, these keys had changed since you asked
 -- last. It is kept in the shared dict gateway_changes:
---   state:SITE   JSON: generation, n, cursor, epoch, content, xmin, confirmed (when the last good poll began)
+--   state:SITE   JSON: generation, n, cursor, epoch, content, xmin, highest (transaction told of), confirmed (when the last good poll began)
 --   SITE:KEY     the highest transaction that changed KEY, to judge pages that were rendered elsewhere or before a restart;
 --                and, as the entry's flags, the n of the last poll that told of a change of KEY
 local cjson = require "cjson.safe"
 local ffi = require "ffi"
 
 local M = {}
-local changes = ngx.shared.gateway_changes
+local changes, marks = ngx.shared.gateway_changes, ngx.shared.gateway_marks
 
 local POLL_SECONDS, SILENT_SECONDS = 0.2, 0.5
 -- A write may be seen by no copy more than a second later. The rest of that second is for the answer's own way.
 M.TRUSTED_SECONDS = 0.75
 -- As long as a copy may live, and as the feed remembers.
 local KEEP_MORE_SECONDS = 60
+-- Keys of one answer that are noted one by one; of more, "*" is, which every page shows.
+local MOST_KEYS = 20000
 
 ffi.cdef "typedef struct { long seconds, nanoseconds; } gateway_time; int clock_gettime(int clock, gateway_time *time);"
 local time = ffi.new("gateway_time")
@@ -63,7 +65,8 @@ end
 
 -- What is to be watched for a page with these keys: they themselves, and for "catalog.product:12" also "catalog.product*", all such keys.
 function M.watched(site, keys)
-    local found, list = {}, {}
+    -- "*" is everything: the feed says so of more changes than it can tell one by one.
+    local found, list = {}, {site.name .. ":*"}
     local function add(key)
         if not found[key] then
             found[key] = true
@@ -139,32 +142,56 @@ local function note(site, n, xid, key)
     return changes:safe_set(key, math.max(xid, changes:get(key) or 0), site.seconds + KEEP_MORE_SECONDS, n)
 end
 
+-- Note what an answer tells; false when the dict is full.
+local function note_all(site, state, told)
+    local number = 0
+    for _, change in ipairs(told) do
+        number = number + #change[2]
+        state.highest = math.max(state.highest, change[1])
+    end
+    if number > MOST_KEYS then
+        return note(site, state.n, state.highest, "*")
+    end
+    for _, change in ipairs(told) do
+        for _, key in ipairs(change[2]) do
+            if not note(site, state.n, change[1], key) then
+                return false
+            end
+        end
+    end
+    return true
+end
+
+local function new_generation()
+    return ngx.now() .. "-" .. ngx.worker.pid()
+end
+
 local function poll(site)
     local packed = changes:get(site.state_key)
-    local old = packed and cjson.decode(packed) or {generation = ngx.now() .. "-" .. ngx.worker.pid(), n = 0, cursor = "", confirmed = 0}
+    local old = packed and cjson.decode(packed) or {generation = new_generation(), n = 0, cursor = ""}
     local began = monotonic()
     local answer, why = ask_any(site, old.cursor)
     if not answer then
         return nil, why
     end
-    -- After a reload the new worker asks; what the old one learns too late is no longer wanted.
-    if ngx.worker.exiting() or began < old.confirmed then
+    -- After a reload the new worker asks, and another site's poll may have emptied the dict: what is told since an old state is not all then.
+    if ngx.worker.exiting() or changes:get(site.state_key) ~= packed then
         return true
     end
     local state = {
         generation = old.generation, n = old.n, cursor = answer.cursor, epoch = answer.epoch, content = answer.content, xmin = answer.xmin,
-        confirmed = began,
+        highest = old.epoch == answer.epoch and old.highest or 0, confirmed = began,
     }
     if #answer.changes > 0 then
         state.n = old.n + 1
-        for _, change in ipairs(answer.changes) do
-            for _, key in ipairs(change[2]) do
-                if not note(site, state.n, change[1], key) then
-                    -- What cannot be noted would make copies live that are dead. Forget everything, and ask for all of it again.
-                    changes:flush_all()
-                    changes:flush_expired()
-                    return nil, "gateway_changes is full"
-                end
+        if not note_all(site, state, answer.changes) then
+            -- What cannot be noted would make copies live that are dead. Forget everything: whatever may not have seen all of it has changed.
+            changes:flush_all()
+            changes:flush_expired()
+            ngx.log(ngx.WARN, "gateway_changes is full, so all copies of ", site.name, " are made anew")
+            state.generation = new_generation()
+            if not note(site, state.n, state.highest, "*") then
+                return nil, "gateway_changes is full"
             end
         end
     end
@@ -181,16 +208,17 @@ local function poll_again(premature, site)
     if premature then
         return
     end
-    -- For the moment of a reload in which two workers would ask; ends by itself should one die here.
+    -- For the moment of a reload in which two workers would ask; ends by itself should one die here. Not among the changes, of which it
+    -- could push one out.
     local lock = "poll:" .. site.name
     local heard, why = true, nil
-    if changes:add(lock, true, 2) then
+    if marks:add(lock, true, 2) then
         local ran
         ran, heard, why = pcall(poll, site)
         if not ran then
             heard, why = nil, heard
         end
-        changes:delete(lock)
+        marks:delete(lock)
     end
     if not heard ~= (site.silent or false) then
         site.silent = not heard
