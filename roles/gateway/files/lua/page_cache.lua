@@ -16,6 +16,7 @@ local sites = {}
 
 local SKIP_SECONDS = 60  -- an answer that must not be kept
 local RETRY_SECONDS = 2  -- one that only this time could not be
+local BODY_SECONDS = 2   -- who waits does not wait for a client that reads slowly
 local HEADS = 2000       -- decoded heads in each worker
 
 ffi.cdef [[
@@ -84,7 +85,9 @@ end
 -- Whether a copy may be served: not expired, and what it shows is known not to have changed, or it is so new that a change could be
 -- no older than the second in which it may go unnoticed.
 local function is_good(site, state, head)
-    if head.expires <= ngx.time() then
+    local left = head.expires - ngx.time()
+    -- Longer than a copy may live: made by another clock, and what changed since may be forgotten.
+    if left <= 0 or left > site.seconds + 60 then
         return false
     end
     if site.mode == "ttl" then
@@ -141,9 +144,8 @@ local function bypass(site, why)
     return ask_app(site)
 end
 
--- Pages that this worker has rendered just now. By name and not in ngx.ctx, which is lost on the way to another location; no name is
--- rendered twice at a time.
-local fills = {}
+-- Pages that this worker has rendered just now. Not in ngx.ctx, which is lost on the way to another location.
+local fills, number_of_fills = {}, 0
 
 -- Ask the app, and keep what it answers. The state is that before the app is asked, so a change during the render is noticed.
 local function fill(site, state, name, cookies)
@@ -153,9 +155,11 @@ local function fill(site, state, name, cookies)
         return bypass(site, why)
     end
     local var = ngx.var
-    var.gateway_cache, var.gateway_fill = "MISS", name
-    fills[name] = {
-        site = site, name = name, content = state.content, generation = state.generation, n = state.n, xmin = state.xmin,
+    number_of_fills = number_of_fills + 1
+    local id = tostring(number_of_fills)
+    var.gateway_cache, var.gateway_fill = "MISS", id
+    fills[id] = {
+        id = id, site = site, name = name, content = state.content, generation = state.generation, n = state.n, xmin = state.xmin,
         began = feed.monotonic(), made = ngx.time(), chunks = {}, size = 0,
     }
     return ask_app(site)
@@ -202,11 +206,17 @@ local function access(site_name)
 end
 
 -- Nobody waits for this page for a while.
-local function give_up(name, why, seconds)
-    marks:set("skip:" .. name, true, seconds)
-    marks:delete("fill:" .. name)
+local function give_up(filling, why, seconds)
+    marks:set("skip:" .. filling.name, true, seconds)
+    marks:delete("fill:" .. filling.name)
     ngx.var.gateway_fill, ngx.var.gateway_cache_why = "", why
-    fills[name] = nil
+    fills[filling.id] = nil
+end
+
+-- A trouble (500, 503) or a refusal (403, 429) says nothing of the page: nor may who was refused keep it out of the cache for others.
+local function skip_seconds(why)
+    local status = ngx.status
+    return (why == "another release" or status >= 400 and status ~= 404 and status ~= 410) and RETRY_SECONDS or SKIP_SECONDS
 end
 
 local function header(site_name)
@@ -215,15 +225,16 @@ local function header(site_name)
     if filling then
         local kept, why = response.judge(filling.site, filling.content)
         if not kept then
-            return give_up(filling.name, why, why == "another release" and RETRY_SECONDS or SKIP_SECONDS)
+            return give_up(filling, why, skip_seconds(why))
         end
         filling.kept = kept
+        marks:replace("fill:" .. filling.name, true, BODY_SECONDS)
     elseif var.gateway_cache_why == "not kept" and not response.judge(sites[site_name]) then
         -- Still not to be kept; so it stays as long as somebody asks.
         local site = sites[site_name]
         local name, state = request.name(site), feed.state(site)
         if name and state then
-            marks:set("skip:" .. state.prefix .. name, true, SKIP_SECONDS)
+            marks:set("skip:" .. state.prefix .. name, true, skip_seconds())
         end
     end
 end
@@ -231,7 +242,7 @@ end
 local function keep(filling)
     local site, kept, body = filling.site, filling.kept, table.concat(filling.chunks)
     if kept.length and kept.length ~= #body then
-        return give_up(filling.name, "cut off", RETRY_SECONDS)
+        return give_up(filling, "cut off", RETRY_SECONDS)
     end
     local headers = kept.headers
     -- Weak, since the page may be sent packed or not. A browser that has it need not get it again.
@@ -249,14 +260,14 @@ local function keep(filling)
     local state = feed.state(site)
     -- Out of date already (a slow render, a change meanwhile): who waits would only render again, one after the other.
     if not state or not is_good(site, state, head) then
-        return give_up(filling.name, "out of date", RETRY_SECONDS)
+        return give_up(filling, "out of date", RETRY_SECONDS)
     end
     local stored = pages:set(filling.name, blob, kept.seconds)
     if not stored then
-        return give_up(filling.name, "no room", SKIP_SECONDS)
+        return give_up(filling, "no room", SKIP_SECONDS)
     end
     marks:delete("fill:" .. filling.name)
-    fills[filling.name], ngx.var.gateway_fill = nil, ""
+    fills[filling.id], ngx.var.gateway_fill = nil, ""
     store.set(filling.name, blob, kept.seconds)
 end
 
@@ -268,7 +279,7 @@ local function body()
     local chunk = ngx.arg[1]
     filling.size = filling.size + #chunk
     if filling.size > response.LONGEST_BODY then
-        return give_up(filling.name, "large", SKIP_SECONDS)
+        return give_up(filling, "large", SKIP_SECONDS)
     end
     filling.chunks[#filling.chunks + 1] = chunk
     if ngx.arg[2] then
@@ -278,13 +289,13 @@ end
 
 -- A request that ended before its page was kept: who waits for it goes on. Only if the client left is it worth that one of them tries again.
 local function log()
-    local name = ngx.var.gateway_fill
-    if name ~= "" then
+    local filling = fills[ngx.var.gateway_fill]
+    if filling then
         if ngx.status ~= 499 then
-            marks:set("skip:" .. name, true, RETRY_SECONDS)
+            marks:set("skip:" .. filling.name, true, RETRY_SECONDS)
         end
-        marks:delete("fill:" .. name)
-        fills[name] = nil
+        marks:delete("fill:" .. filling.name)
+        fills[filling.id] = nil
     end
 end
 

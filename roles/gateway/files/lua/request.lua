@@ -121,6 +121,8 @@ function M.name(site)
         cookies, foreign = counted_cookies(site, var.http_cookie)
         if not cookies then
             return nil, "cookie " .. foreign
+        elseif #cookies > LONGEST then
+            return nil, "long cookies"
         end
     end
     local name = var.host .. "\n" .. target .. "\n" .. cookies

@@ -130,7 +130,8 @@ end
 
 -- In a timer, since the filters of a response may open no connection.
 function M.set(key, value, seconds)
-    if settings then
+    -- nginx drops timers, of the feed too, when a worker runs more than 256: a store that hangs must not have them all.
+    if settings and ngx.timer.running_count() < 64 then
         ngx.timer.at(0, function(premature)
             if not premature then
                 run("set", address(key), signature(key, value) .. value, seconds)
