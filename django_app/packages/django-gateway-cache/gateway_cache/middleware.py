@@ -23,13 +23,14 @@ class GatewayCacheMiddleware:
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
         self._complained = float("-inf")
+        self._watched: dict[str | None, set[str]] = {}
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with view.request():
             response = self.get_response(request)
-        tags = getattr(response, "gateway_cache", None)
-        if tags is not None and is_public(request, response) and self.is_watched(tags):
-            self.mark(response, tags)
+            tags = getattr(response, "gateway_cache", None)
+            if tags is not None and is_public(request, response) and self.is_watched(tags):
+                self.mark(response, tags)
         return response
 
     def mark(self, response: HttpResponseBase, tags: Tags) -> None:
@@ -47,10 +48,16 @@ class GatewayCacheMiddleware:
 
     def is_watched(self, tags: Tags) -> bool:
         """Whether the tables' triggers are there now: a restore, a rollback or another release may have taken them away."""
-        try:
-            missing = tags.tables - triggers.watched_tables(conf.database())
-        except Error:
-            return False
+        epoch = view.epoch()
+        watched = self._watched.get(epoch)
+        if watched is None:
+            try:
+                watched = triggers.watched_tables(conf.database())
+            except Error:
+                return False
+            if epoch is not None:  # whatever is done to a trigger begins another one
+                self._watched = {epoch: watched}
+        missing = tags.tables - watched
         if missing:
             self.complain("no triggers on %s, so pages that show it are not kept; run migrate", ", ".join(sorted(missing)))
         return not missing

@@ -72,6 +72,11 @@ class View:
                 self._asked = began
             return self._known[0]
 
+    def epoch(self, since: float) -> str | None:
+        """The epoch if it was asked for at `since` or later; nobody is asked for it now."""
+        knowledge = self._known[0]
+        return knowledge.epoch if knowledge is not None and self._asked >= since else None
+
     def _ask(self) -> None:
         connection = connections[conf.database()]
         knowledge, last = self._known
@@ -125,6 +130,11 @@ def request() -> Iterator[None]:
 def distrust() -> None:
     """Something was written here: ask again before the next result is given out."""
     _since.set(math.inf)
+
+
+def epoch() -> str | None:
+    """The epoch as this request knows it, if it had to know."""
+    return view.epoch(_since.get())
 
 
 def knowledge() -> Knowledge | None:

@@ -106,6 +106,23 @@ def test_write_is_seen_by_the_next_request(on, table):
     assert names() == ["New"]
 
 
+def test_triggers_are_looked_for_once_an_epoch(on, client, product):
+    """A request that knows the epoch need not ask whether all tables are watched; one that finds another epoch must."""
+    looks = lambda: sum("pg_class" in query["sql"] for query in queries)  # noqa: E731
+    client.get("/catalog/")
+    with CaptureQueriesContext(connection) as queries:
+        assert "Surrogate-Key" in client.get("/catalog/")
+    assert looks() == 0
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE catalog_review DISABLE TRIGGER gateway_cache_insert")
+    try:
+        assert "Surrogate-Key" not in client.get("/catalog/")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE catalog_review ENABLE TRIGGER gateway_cache_insert")
+    assert "Surrogate-Key" in client.get("/catalog/")
+
+
 # -- Races. Each is a preparation after which a result of before lies in the store as if it were good.
 
 
