@@ -140,6 +140,9 @@ def epoch() -> str | None:
 def knowledge() -> Knowledge | None:
     if _since.get() == math.inf:
         _since.set(time.monotonic())
+    if connections[conf.database()].in_atomic_block:
+        # What another thread was told may be newer than what this transaction sees; only its own connection knows.
+        return view.now(math.inf)
     return view.now(max(_since.get(), time.monotonic() - MOST_SECONDS))
 
 

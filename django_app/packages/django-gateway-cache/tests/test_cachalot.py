@@ -284,6 +284,23 @@ def test_old_snapshot_neither_uses_nor_spreads_old_knowledge(on, table, other):
     assert names() == ["New"]
 
 
+def test_old_snapshot_does_not_use_what_another_thread_knows(on, table):
+    """What it reads would be stored as if it was read now, and be given to everybody."""
+
+    def look():
+        return [one.name for one in Category.objects.filter(slug="table", description="x")]
+
+    with view.request(), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            cursor.execute("SELECT 1 FROM catalog_product")
+        save_elsewhere(table)
+        elsewhere(names)
+        assert look() == ["Old"]
+    with view.request():
+        assert look() == ["New"]
+
+
 def test_emptied_store_makes_slower_not_stale(on, table):
     names()
     Category.objects.filter(pk=table.pk).update(name="New")
