@@ -35,8 +35,8 @@ from urllib.parse import parse_qs, urlsplit
 #: No page and no query result may live longer than this less a minute; older changes are forgotten.
 KEEP_SECONDS = 3660
 
-#: More changes than this at once are told as "*", everything.
-MANY = 5000
+#: More keys than this at once are told as "*", everything.
+MANY = 20000
 
 #: What any answer from before a certain event must not be compared with: another server, timeline or database, a start
 #: of the server (with older files, perhaps), the table made anew, a trigger made, switched off or removed.
@@ -61,7 +61,7 @@ SELECT
     {EPOCH},
     pg_snapshot_xmin(snapshot)::text::bigint,
     snapshot::text,
-    CASE WHEN (SELECT count(*) FROM news) <= %(many)s
+    CASE WHEN (SELECT coalesce(sum(cardinality(keys)), 0) FROM news) <= %(many)s
         THEN (SELECT coalesce(json_agg(json_build_array(xid, keys) ORDER BY id), '[]') FROM news)
         ELSE (SELECT json_build_array(json_build_array(max(xid), json_build_array('*'))) FROM news)
     END
@@ -69,8 +69,12 @@ FROM pg_current_snapshot() AS snapshot
 """
 
 #: Changes that every snapshot has seen for long enough. Numbers are compared, not times: a transaction may write
-#: its change now and commit it in an hour.
-FORGET = "DELETE FROM gateway_cache_change WHERE xid < %(xid)s::text::xid8"
+#: its change now and commit it in an hour. A part at a time, so that none takes long; what is left goes with the next.
+FORGET = """
+DELETE FROM gateway_cache_change WHERE id IN (
+    SELECT id FROM gateway_cache_change WHERE xid < %(xid)s::text::xid8 ORDER BY xid LIMIT 20000 FOR UPDATE SKIP LOCKED
+)
+"""
 
 #: The snapshot that has seen nothing.
 NOTHING = "1:1:"
@@ -158,7 +162,7 @@ class Changes:
         """Forget all: cursors of before become unknown, and who has one is told everything that is kept."""
         self._incarnation = os.urandom(8).hex()
         self._seen, self._n = NOTHING, 0
-        self._log = deque()  # (n, when it was told first, xid, keys)
+        self._log, self._keys = deque(), 0  # (n, when it was told first, xid, keys), and how many keys these are
 
     def since(self, cursor):
         """The database's part of an answer. The database is asked once for all who wait."""
@@ -191,18 +195,27 @@ class Changes:
         for xid, keys in news:
             self._n += 1
             self._log.append((self._n, now, xid, keys))
+            self._keys += len(keys)
         while self._log and now - self._log[0][1] > KEEP_SECONDS:
-            self._log.popleft()
-        while len(self._log) > 2 * MANY:
+            self._drop()
+        if self._keys > 2 * MANY:
             self._merge()
         if passed := self._horizon.note(xmin):
             self._query(FORGET, {"xid": str(passed)})
 
+    def _drop(self):
+        oldest = self._log.popleft()
+        self._keys -= len(oldest[3])
+        return oldest
+
     def _merge(self):
         """Make the older half one entry. Only who asks with an unknown cursor is told more than what changed."""
-        old = [self._log.popleft() for _ in range(MANY)]
+        old = [self._drop()]
+        while self._keys > MANY:
+            old.append(self._drop())
         n, when = old[-1][:2]
         self._log.appendleft((n, when, max(one[2] for one in old), ["*"]))
+        self._keys += 1
 
 
 class Content:

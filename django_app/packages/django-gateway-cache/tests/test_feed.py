@@ -99,6 +99,15 @@ def test_burst_is_told_as_everything(changes, product, monkeypatch):
     assert "catalog.category" in changes.heard()
 
 
+def test_few_records_of_many_keys_are_a_burst_too(changes, product, monkeypatch):
+    """An import in parts of 200 rows makes few records, and an answer of megabytes all the same."""
+    monkeypatch.setattr(feed, "MANY", 50)
+    changes.heard()
+    for part in "ab":
+        Category.objects.bulk_create(Category(name=f"{part}{n}", slug=f"{part}{n}") for n in range(30))
+    assert changes.heard() == {"*"}
+
+
 def test_log_is_bounded(changes, product, monkeypatch):
     """Who is new is told "everything" for what is too long ago; who keeps asking hears each change."""
     changes.heard()
