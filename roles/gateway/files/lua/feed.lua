@@ -99,7 +99,7 @@ local function ask(site, target, cursor)
     local sent
     sent, why = socket:send({
         "GET ", target.path, "?since=", ngx.escape_uri(cursor), " HTTP/1.1\r\nHost: ", site.domain,
-        "\r\nX-Appliance-Probe: 1\r\nConnection: keep-alive\r\n\r\n",
+        "\r\nX-Appliance-Probe: feed\r\nConnection: keep-alive\r\n\r\n",
     })
     local line, length, close = sent and socket:receive("*l"), nil, false
     local status = line and line:match("^HTTP/1%.[01] (%d+)")
