@@ -139,8 +139,7 @@ def text(figures, found):
     parts = [table([measured_row(one) for one in measured], heading)]
     others = [one for one in figures if one["unit"] != "requests/s"]
     if others:
-        rows = [[one["name"], shown(one["value"]), one["unit"], detail(one)] for one in others]
-        parts.append(table(rows, ["", "value", "unit", "of which"]))
+        parts.append(table([row for one in others for row in single_rows(one)], ["", "value", "unit"]))
     if found:
         verdicts = [[claim, shown(seen), bar, "yes" if met else "NO"] for claim, seen, bar, met in found]
         parts.append(table(verdicts, ["claim", "seen", "bar", "met"]))
@@ -155,6 +154,7 @@ def measured_row(one):
     return [one["name"], shown(one["value"]), span, *columns, against]
 
 
-def detail(one):
-    """The parts of a figure that is a sum."""
-    return ", ".join(f"{name} {shown(value)}" for name, value in one.get("parts", {}).items())
+def single_rows(one):
+    """The row of a single figure, and below it those of its parts where it is a sum."""
+    parts = [[f"- {name}", shown(value), one["unit"]] for name, value in one.get("parts", {}).items()]
+    return [[one["name"], shown(one["value"]), one["unit"]], *parts]

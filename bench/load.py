@@ -186,12 +186,23 @@ class Lab:
             raise Unusable(f"{' '.join(command)} failed on {host}: {done.stderr.strip()}")
         return done.stdout
 
+    def sql(self, database, text, **variables):
+        """Run SQL as PostgreSQL's own user."""
+        settings = [f"--set={name}={value}" for name, value in {"ON_ERROR_STOP": 1, **variables}.items()]
+        psql = ["runuser", "-u", "postgres", "--", "psql", "-X", *settings, database]
+        return self.on(self.plan["database_host"], *psql, text=text)
+
     def forget_reviews(self, database):
         """Delete what was written, so that pages stay as they were; how many there were."""
-        sql = "DELETE FROM catalog_review WHERE name = 'bench'; VACUUM ANALYZE catalog_review;"
-        psql = ["runuser", "-u", "postgres", "--", "psql", "-X", "-v", "ON_ERROR_STOP=1", database]
-        said = self.on(self.plan["database_host"], *psql, text=sql)
+        said = self.sql(database, "DELETE FROM catalog_review WHERE name = 'bench'; VACUUM ANALYZE catalog_review;")
         return int(re.search(r"DELETE (\d+)", said)[1])
+
+    def touch_product(self, database, path):
+        """Have caches forget a product's page."""
+        said = self.sql(database, "UPDATE catalog_product SET stock = stock WHERE slug = :'slug';", slug=path.split("/")[2])
+        if "UPDATE 1" not in said:
+            raise Unusable(f"there is no product of {path}: {said}")
+        time.sleep(1.5)
 
     def renders(self, app, path, since):
         """How many requests for a path the app has answered itself, by its own log."""
@@ -267,7 +278,8 @@ def sample(lab, target, seconds, connections):
 
 
 def stampede(lab, target, path, clients):
-    """So many clients ask for one page at the same moment that nobody has asked for; how often it was rendered."""
+    """So many clients ask at the same moment for a page of which there is no copy; how often it was rendered."""
+    lab.touch_product(target.spec["app"], path)
     request = "".join(f"{key}: {value}\r\n" for key, value in {"Host": target.door.authority, **BROWSER, "Connection": "close"}.items())
     request = f"GET {path} HTTP/1.1\r\n{request}\r\n".encode()
     ready, answers = threading.Barrier(clients), []
@@ -277,6 +289,9 @@ def stampede(lab, target, path, clients):
         try:
             with closing(target.door.connection()) as connection:
                 connection.sock.settimeout(STAMPEDE_SECONDS)
+                # An open connection may stay silent for a minute, a new one only for some seconds.
+                connection.request("GET", "/robots.txt", headers={"Host": target.door.authority})
+                connection.getresponse().read()
                 ready.wait(STAMPEDE_SECONDS)
                 connection.sock.sendall(request)
                 while part := connection.sock.recv(65536):
@@ -295,7 +310,10 @@ def stampede(lab, target, path, clients):
     wrong = [answer[:60] for answer in answers if not answer.startswith(b"HTTP/1.1 200 ")]
     if wrong:
         raise Unusable(f"stampede on {path}: {len(wrong)} of {clients} did not get the page, but: {set(wrong)}")
-    return lab.renders(target.spec["app"], path, since)
+    renders = lab.renders(target.spec["app"], path, since)
+    if not renders:
+        raise Unusable(f"stampede on {path}: the app's log knows of no request, so there was a copy")
+    return renders
 
 
 def product_paths(target):
