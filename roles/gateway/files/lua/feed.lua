@@ -220,11 +220,12 @@ local function poll_again(premature, site)
         end
         marks:delete(lock)
     end
+    local at_once = heard or not site.silent
     if not heard ~= (site.silent or false) then
         site.silent = not heard
         ngx.log(ngx.WARN, "feed of ", site.name, ": ", heard and "heard again" or "silent, so its pages are rendered: ", heard and "" or why)
     end
-    ngx.timer.at(heard and POLL_SECONDS or SILENT_SECONDS, poll_again, site)
+    ngx.timer.at(at_once and POLL_SECONDS or SILENT_SECONDS, poll_again, site)
 end
 
 function M.start(sites)
