@@ -17,7 +17,7 @@ local sites = {}
 local SKIP_SECONDS = 60  -- an answer that must not be kept
 local RETRY_SECONDS = 2  -- one that only this time could not be
 local BODY_SECONDS = 2   -- who waits does not wait for a client that reads slowly
-local HEADS = 2000       -- decoded heads in each worker
+local READY_BYTES        -- pages that each worker has at hand besides
 
 ffi.cdef [[
 void *mmap(void *address, size_t length, int protection, int flags, int file, long offset);
@@ -41,6 +41,7 @@ function M.setup(settings)
         ngx.log(ngx.WARN, "the unit's MemoryDenyWriteExecute keeps LuaJIT from compiling: copies cost half as much again")
     end
     settings = assert(cjson.decode(settings))
+    READY_BYTES = settings.memory_mb * 1024 * 1024 / 8
     for _, site in ipairs(settings.sites) do
         site.state_key, site.app_location = "state:" .. site.name, "@" .. site.name
         request.setup(site)
@@ -58,34 +59,41 @@ function M.start()
     feed.start(sites)
 end
 
-local heads, number_of_heads = {}, 0
+-- A page: expires, made, generation, n, xmin, began, keys, headers; and body, which stands behind these in a copy.
+local function unpack_page(copy)
+    local length = tonumber(copy:sub(33, 40))
+    local page = cjson.decode(copy:sub(41, 40 + length))
+    page.id, page.body = copy:sub(1, 32), copy:sub(41 + length)
+    return page
+end
 
--- A copy's head: expires, generation, n, xmin, began, keys, headers. Decoded once in each worker.
-local function head_of(blob)
-    local id = blob:sub(1, 32)
-    local head = heads[id]
-    if not head then
-        local length = tonumber(blob:sub(33, 40))
-        head = cjson.decode(blob:sub(41, 40 + length))
-        head.body_at = 41 + length
-        if number_of_heads >= HEADS then
-            heads, number_of_heads = {}, 0
-        end
-        heads[id] = head
-        number_of_heads = number_of_heads + 1
+local function pack_page(page)
+    local head = cjson.encode({
+        expires = page.expires, made = page.made, generation = page.generation, n = page.n, xmin = page.xmin, began = page.began,
+        keys = page.keys, headers = page.headers,
+    })
+    return ngx.md5(head) .. ("%08d"):format(#head) .. head .. page.body
+end
+
+-- What this worker served last, so that it need not unpack it again and again. As good as any copy: what is good says is_good alone.
+local ready, ready_bytes = {}, 0
+
+local function remember(name, page)
+    local bytes = #page.body + 2000 -- and its headers, about
+    if bytes * 8 > READY_BYTES then
+        return
     end
-    return head
+    ready_bytes = ready_bytes + bytes
+    if ready_bytes > READY_BYTES then
+        ready, ready_bytes = {}, bytes
+    end
+    ready[name] = page
 end
 
-local function pack(head, body)
-    local text = cjson.encode(head)
-    return ngx.md5(text) .. ("%08d"):format(#text) .. text .. body
-end
-
--- Whether a copy may be served: not expired, and what it shows is known not to have changed, or it is so new that a change could be
+-- Whether a page may be served: not expired, and what it shows is known not to have changed, or it is so new that a change could be
 -- no older than the second in which it may go unnoticed.
-local function is_good(site, state, head)
-    local left = head.expires - ngx.time()
+local function is_good(site, state, page)
+    local left = page.expires - ngx.time()
     -- Longer than a copy may live: made by another clock, and what changed since may be forgotten.
     if left <= 0 or left > site.seconds + 60 then
         return false
@@ -93,44 +101,45 @@ local function is_good(site, state, head)
     if site.mode == "ttl" then
         return true
     end
-    return feed.is_confirmed(state) and not feed.has_changed(head, state) or feed.monotonic() - head.began <= feed.TRUSTED_SECONDS
+    return feed.is_confirmed(state) and not feed.has_changed(page, state) or feed.monotonic() - page.began <= feed.TRUSTED_SECONDS
 end
 
 local function find(site, state, name)
-    local blob = pages:get(name)
-    if blob then
-        local head = head_of(blob)
-        if is_good(site, state, head) then
-            return blob, head
-        end
+    local page = ready[name]
+    if page and is_good(site, state, page) then
+        return page
+    end
+    local copy = pages:get(name)
+    if copy and not (page and copy:sub(1, 32) == page.id) then
+        page = unpack_page(copy)
+        remember(name, page)
+        return is_good(site, state, page) and page
     end
 end
 
 local function find_shared(site, state, name)
-    local blob = store.get(name)
-    if blob then
-        local head = head_of(blob)
+    local copy = store.get(name)
+    local page = copy and unpack_page(copy)
+    if page then
         -- Rendered elsewhere: this gateway's counters say nothing of it, its transactions do.
-        head.generation, head.n, head.began = "", 0, 0
-        if is_good(site, state, head) then
-            pages:set(name, pack({
-                expires = head.expires, made = head.made, generation = state.generation, n = state.n, xmin = head.xmin, began = 0,
-                keys = head.keys, headers = head.headers,
-            }, blob:sub(head.body_at)), head.expires - ngx.time())
-            return blob, head
+        page.generation, page.n, page.began = "", 0, 0
+        if is_good(site, state, page) then
+            page.generation, page.n = state.generation, state.n
+            pages:set(name, pack_page(page), page.expires - ngx.time())
+            return page
         end
     end
 end
 
-local function serve(blob, head, what)
+local function serve(page, what)
     local header = ngx.header
     ngx.var.gateway_cache = what
-    for _, one in ipairs(head.headers) do
+    for _, one in ipairs(page.headers) do
         header[one[1]] = one[2]
     end
-    header["Age"] = math.max(0, ngx.time() - head.made)
-    header["Content-Length"] = #blob - head.body_at + 1
-    ngx.print(blob:sub(head.body_at))
+    header["Age"] = math.max(0, ngx.time() - page.made)
+    header["Content-Length"] = #page.body
+    ngx.print(page.body)
     return ngx.exit(ngx.HTTP_OK)
 end
 
@@ -179,9 +188,9 @@ local function access(site_name)
             return bypass(site, "feed")
         end
         local full_name = state.prefix .. name
-        local blob, head = find(site, state, full_name)
-        if blob then
-            return serve(blob, head, "HIT")
+        local page = find(site, state, full_name)
+        if page then
+            return serve(page, "HIT")
         end
         if is_head then
             return bypass(site, "HEAD")
@@ -190,10 +199,10 @@ local function access(site_name)
             return bypass(site, "not kept")
         end
         if marks:add("fill:" .. full_name, true, site.request_seconds + 15) then
-            blob, head = find_shared(site, state, full_name)
-            if blob then
+            page = find_shared(site, state, full_name)
+            if page then
                 marks:delete("fill:" .. full_name)
-                return serve(blob, head, "SHARED")
+                return serve(page, "SHARED")
             end
             return fill(site, state, full_name, cookies)
         end
@@ -252,23 +261,21 @@ local function keep(filling)
         body = packed
         headers[#headers + 1] = {"Content-Encoding", "gzip"}
     end
-    local head = {
+    local page = {
         expires = filling.made + kept.seconds, made = filling.made, generation = filling.generation, n = filling.n, xmin = filling.xmin,
-        began = filling.began, keys = site.mode == "tags" and feed.watched(site, kept.keys) or {}, headers = headers,
+        began = filling.began, keys = site.mode == "tags" and feed.watched(site, kept.keys) or {}, headers = headers, body = body,
     }
-    local blob = pack(head, body)
-    local state = feed.state(site)
+    local copy, state = pack_page(page), feed.state(site)
     -- Out of date already (a slow render, a change meanwhile): who waits would only render again, one after the other.
-    if not state or not is_good(site, state, head) then
+    if not state or not is_good(site, state, page) then
         return give_up(filling, "out of date", RETRY_SECONDS)
     end
-    local stored = pages:set(filling.name, blob, kept.seconds)
-    if not stored then
+    if not pages:set(filling.name, copy, kept.seconds) then
         return give_up(filling, "no room", SKIP_SECONDS)
     end
     marks:delete("fill:" .. filling.name)
     fills[filling.id], ngx.var.gateway_fill = nil, ""
-    store.set(filling.name, blob, kept.seconds)
+    store.set(filling.name, copy, kept.seconds)
 end
 
 local function body()
