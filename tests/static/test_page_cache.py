@@ -71,7 +71,7 @@ def test_feed_is_asked_beside_or_at_the_origins(render):
 
 
 def test_origin_hands_the_feed_on_to_gateways_and_keeps_no_page(render):
-    """Only who sends the header that gateways drop from clients' requests."""
+    """Only who sends the word that gateways put into no client's request."""
     text = nginx(render, CACHED, gateway_origin=True, gateway_origin_clients=["10.0.0.1"])
     assert "lua" not in text
     assert re.search(r'location = /-/feed/shop \{\s+if \(\$http_x_appliance_probe != feed\) \{\s+return 404;', text)

@@ -38,7 +38,7 @@ end
 function M.setup(settings)
     if not is_code_allowed() then
         jit.off()
-        ngx.log(ngx.WARN, "the unit's MemoryDenyWriteExecute keeps LuaJIT from compiling: copies cost half as much again")
+        ngx.log(ngx.WARN, "the unit's MemoryDenyWriteExecute keeps LuaJIT from compiling: a kept page costs nearly twice the CPU")
     end
     settings = assert(cjson.decode(settings))
     READY_BYTES = settings.memory_mb * 1024 * 1024 / 8
