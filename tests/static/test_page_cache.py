@@ -53,9 +53,9 @@ def test_site_without_a_cache_stays_without_beside_one_that_has_it(render):
 
 
 def test_memory_is_what_the_inventory_says(render):
-    """And 64 MB by default."""
-    assert "lua_shared_dict gateway_pages 64m;" in nginx(render, CACHED)
-    assert "lua_shared_dict gateway_pages 200m;" in nginx(render, CACHED, gateway_cache_memory_mb=200)
+    """And 64 MB by default: for copies, and for what workers have at hand."""
+    for text, mb in ((nginx(render, CACHED), 64), (nginx(render, CACHED, gateway_cache_memory_mb=200), 200)):
+        assert int(re.search(r"lua_shared_dict gateway_pages (\d+)m;", text)[1]) + settings(text)["ready_mb"] == mb
 
 
 def test_feed_is_asked_beside_or_at_the_origins(render):

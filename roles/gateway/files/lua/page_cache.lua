@@ -41,7 +41,7 @@ function M.setup(settings)
         ngx.log(ngx.WARN, "the unit's MemoryDenyWriteExecute keeps LuaJIT from compiling: a kept page costs nearly twice the CPU")
     end
     settings = assert(cjson.decode(settings))
-    READY_BYTES = settings.memory_mb * 1024 * 1024 / 8
+    READY_BYTES = settings.ready_mb * 1024 * 1024
     for _, site in ipairs(settings.sites) do
         site.state_key, site.app_location = "state:" .. site.name, "@" .. site.name
         request.setup(site)
@@ -56,6 +56,7 @@ function M.setup(settings)
 end
 
 function M.start()
+    READY_BYTES = READY_BYTES / ngx.worker.count()
     feed.start(sites)
 end
 
