@@ -74,7 +74,7 @@ def test_origin_hands_the_feed_on_to_gateways_and_keeps_no_page(render):
     """Only who sends the word that gateways put into no client's request."""
     text = nginx(render, CACHED, gateway_origin=True, gateway_origin_clients=["10.0.0.1"])
     assert "lua" not in text
-    assert re.search(r'location = /-/feed/shop \{\s+if \(\$http_x_appliance_probe != feed\) \{\s+return 404;', text)
+    assert re.search(r"location = /-/feed/shop \{\s+if \(\$http_x_appliance_probe != feed\) \{\s+return 404;", text)
     assert "/-/feed/" not in nginx(render, SITE, gateway_origin=True, gateway_origin_clients=["10.0.0.1"])
     assert "proxy_hide_header Surrogate-Key" not in text
     assert "proxy_hide_header Surrogate-Key" in nginx(render, CACHED)
