@@ -247,22 +247,25 @@ def writing(target, per_second):
 
 def sample(lab, target, seconds, connections):
     """One sample of one target: figures of wrk, and CPU per request of the hosts."""
-    plan = lab.plan
+    plan, spec = lab.plan, target.spec
     size = target.prepare()
-    if target.spec.get("write"):
-        lab.forget_reviews(target.spec["database"])
-    with writing(target, target.spec.get("writes_per_second")) as written:
-        before = {host: cpu_us(path) for host, path in plan["cpu"].items()}
-        seen = target.load(seconds, connections)
-        after = {host: cpu_us(path) for host, path in plan["cpu"].items()}
+    # A computer with much else to do may not answer a single request in time: once more, longer.
+    for length in (seconds, 5 * seconds):
+        if spec.get("write"):
+            lab.forget_reviews(spec["database"])
+        with writing(target, spec.get("writes_per_second")) as written:
+            before = {host: cpu_us(path) for host, path in plan["cpu"].items()}
+            seen = target.load(length, connections)
+            after = {host: cpu_us(path) for host, path in plan["cpu"].items()}
+        if seen["requests"]:
+            break
     check(target.name, seen, size)
-    if target.spec.get("writes_per_second"):
-        # A computer with much else to do may not get round to all of them; then the figure is not the one it says it is.
-        if written() < target.spec["writes_per_second"] * seconds / 2:
-            raise Unusable(f"{target.name}: only {written()} reviews were written in {seconds} s")
-        lab.forget_reviews(target.spec["database"])
-    if target.spec.get("write"):
-        found = lab.forget_reviews(target.spec["database"])
+    if spec.get("writes_per_second"):
+        if written() < spec["writes_per_second"] * length / 2:
+            raise Unusable(f"{target.name}: only {written()} reviews were written in {length} s")
+        lab.forget_reviews(spec["database"])
+    if spec.get("write"):
+        found = lab.forget_reviews(spec["database"])
         if not 0 <= found - seen["requests"] <= connections:
             raise Unusable(f"{target.name}: {seen['requests']} reviews were acknowledged, {found} are in the database")
     per_request = {host: (after[host] - before[host]) / seen["requests"] for host in before}
