@@ -43,7 +43,7 @@ function M.setup(settings)
     settings = assert(cjson.decode(settings))
     READY_BYTES = settings.ready_mb * 1024 * 1024
     for _, site in ipairs(settings.sites) do
-        site.state_key, site.app_location = "state:" .. site.name, "@" .. site.name
+        site.state_key, site.app_location, site.fill_location = "state:" .. site.name, "@" .. site.name, "@" .. site.name .. "_fill"
         request.setup(site)
         sites[site.name] = site
     end
@@ -144,14 +144,10 @@ local function serve(page, what)
     return ngx.exit(ngx.HTTP_OK)
 end
 
--- Not in this location: its filters would run for copies too, for nothing.
-local function ask_app(site)
-    return ngx.exec(site.app_location)
-end
-
+-- The app is asked in locations of their own: filters for what may be kept would else run for copies and for all other requests too.
 local function bypass(site, why)
     ngx.var.gateway_cache, ngx.var.gateway_cache_why = "BYPASS", why
-    return ask_app(site)
+    return ngx.exec(why == "not kept" and site.fill_location or site.app_location)
 end
 
 -- Pages that this worker has rendered just now. Not in ngx.ctx, which is lost on the way to another location.
@@ -172,7 +168,7 @@ local function fill(site, state, name, cookies)
         id = id, site = site, name = name, content = state.content, generation = state.generation, n = state.n, xmin = state.xmin,
         began = feed.monotonic(), made = ngx.time(), chunks = {}, size = 0,
     }
-    return ask_app(site)
+    return ngx.exec(site.fill_location)
 end
 
 local function access(site_name)
@@ -323,7 +319,7 @@ function M.access(site_name)
     local fine, why = pcall(access, site_name)
     if not fine then
         ngx.log(ngx.ERR, why)
-        return ask_app(sites[site_name])
+        return ngx.exec(sites[site_name].app_location)
     end
 end
 
