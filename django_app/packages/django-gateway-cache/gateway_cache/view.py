@@ -106,6 +106,7 @@ class View:
         return (
             knowledge is not None
             and state.epoch == knowledge.epoch
+            and last.get("*", 0) < state.xmin
             and all(table in models and last.get(keys.label(models[table]), 0) < state.xmin for table in tables)
         )
 

@@ -332,6 +332,10 @@ def test_another_epoch_ends_all_results(on, table):
         Category.objects.filter(pk=table.pk).update(name="Restored")
         cursor.execute("ALTER TABLE catalog_category ENABLE TRIGGER ALL")
     assert names() == ["Restored"]
+
+
+def test_purge_of_everything_ends_all_results(on, table):
+    names()
     assert asked(names) == 0
     purge_everything()
     assert asked(names) == 1
