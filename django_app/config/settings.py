@@ -116,7 +116,10 @@ SILENCED_SYSTEM_CHECKS = [
 ]
 
 # Pages that gateways may keep say what they show of these (catalog.views); PostgreSQL records each change of them.
-GATEWAY_CACHE = {"models": ["catalog"]}
+# Behind a gateway that says which pages it would keep, the others are not described to it.
+GATEWAY_CACHE = {"models": ["catalog"]} | (
+    {"asked_by": "X-Appliance-Probe"} if environment.optional("APPLIANCE_CONTENT") else {}
+)
 
 # Results of queries, if CACHALOT says so. By table: those of the catalogue, which are read far more often than written.
 # Not users, sessions, permissions and the admin's log: nearly every request of somebody signed in writes one of them.

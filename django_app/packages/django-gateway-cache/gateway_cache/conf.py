@@ -15,7 +15,7 @@ SECONDS = 300
 #: Changes are forgotten a minute later (feed.KEEP_SECONDS).
 MOST_SECONDS = 3600
 
-KNOWN = {"models", "seconds", "database"}
+KNOWN = {"models", "seconds", "database", "asked_by"}
 
 
 def setting(name: str, default: Any) -> Any:
@@ -29,6 +29,11 @@ def database() -> str:
 
 def seconds() -> int:
     return setting("seconds", SECONDS)
+
+
+def asked_by() -> str | None:
+    """The request header by which a gateway says that it may keep the page; None if it does not say."""
+    return setting("asked_by", None)
 
 
 @lru_cache(maxsize=1)

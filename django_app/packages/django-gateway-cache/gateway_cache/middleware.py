@@ -8,7 +8,7 @@ from django.db import Error
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import cc_delim_re
 
-from gateway_cache import conf, keys, triggers, view
+from gateway_cache import conf, keys, pages, triggers, view
 from gateway_cache.pages import Tags
 
 logger = logging.getLogger(__name__)
@@ -26,11 +26,20 @@ class GatewayCacheMiddleware:
         self._watched: dict[str | None, set[str]] = {}
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        with view.request():
-            response = self.get_response(request)
-            tags = getattr(response, "gateway_cache", None)
-            if tags is not None and is_public(request, response) and self.is_watched(tags):
-                self.mark(response, tags)
+        asked_by = conf.asked_by()
+        asked = asked_by is None or asked_by in request.headers
+        token = pages.wanted.set(asked)
+        try:
+            with view.request(fresh=asked):
+                response = self.get_response(request)
+                tags = getattr(response, "gateway_cache", None)
+                if tags is not None and is_public(request, response):
+                    # A browser hears of no purge, so it has to ask; if nothing changed, 304 is the answer.
+                    response["Cache-Control"] = "no-cache"
+                    if asked and self.is_watched(tags):
+                        self.mark(response, tags)
+        finally:
+            pages.wanted.reset(token)
         return response
 
     def mark(self, response: HttpResponseBase, tags: Tags) -> None:
@@ -43,8 +52,6 @@ class GatewayCacheMiddleware:
         seconds = conf.seconds() if tags.seconds is None else tags.seconds
         response["Surrogate-Key"] = header
         response["Surrogate-Control"] = f"max-age={min(seconds, conf.MOST_SECONDS)}"
-        # A browser hears of no purge, so it has to ask; if nothing changed, 304 is the answer.
-        response["Cache-Control"] = "no-cache"
 
     def is_watched(self, tags: Tags) -> bool:
         """Whether the tables' triggers are there now: a restore, a rollback or another release may have taken them away."""

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ from django.db import connections
 from django.http import HttpResponseBase
 
 from gateway_cache import conf, keys
+
+#: Whether somebody will read the tags of the response under way; without the middleware, nobody.
+wanted: ContextVar[bool] = ContextVar("gateway_cache_wanted", default=False)
 
 
 @dataclass
@@ -26,6 +30,8 @@ def tag(response: HttpResponseBase, *things: Any, seconds: int | None = None) ->
     `seconds` bounds that, for a page that shows what no table tells, such as the time. Returns the response.
     """
     tags = response.__dict__.setdefault("gateway_cache", Tags())
+    if not wanted.get():
+        return response
     for thing in things:
         tags.keys |= dict.fromkeys(keys.keys_of(thing))
         tags.tables |= _tables(thing)

@@ -118,9 +118,9 @@ _since: ContextVar[float] = ContextVar("gateway_cache_since", default=-math.inf)
 
 
 @contextlib.contextmanager
-def request() -> Iterator[None]:
-    """Within, nothing from before is good enough."""
-    token = _since.set(time.monotonic())
+def request(fresh: bool = True) -> Iterator[None]:
+    """Within, what was known before is good enough for MOST_SECONDS; if `fresh`, not at all: a page made from it may be kept as new."""
+    token = _since.set(time.monotonic() if fresh else -math.inf)
     try:
         yield
     finally:

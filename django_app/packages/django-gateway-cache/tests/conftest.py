@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from django.db import connection
 
+from gateway_cache import pages
 from gateway_cache.feed import Changes, Database
 
 
@@ -61,3 +62,11 @@ class Listener:
         answer = self.ask()
         self.cursor = answer["cursor"]
         return {key for _, keys in answer["changes"] for key in keys}
+
+
+@pytest.fixture(autouse=True)
+def tags_are_wanted():
+    """As within the middleware."""
+    token = pages.wanted.set(True)
+    yield
+    pages.wanted.reset(token)
