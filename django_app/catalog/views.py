@@ -23,7 +23,7 @@ PHOTO_ROWS = 12
 def home(request: HttpRequest) -> HttpResponse:
     products = selectors.products(sort="newest")[:8]
     page = render(request, "catalog/home.html", {"categories": selectors.categories(), "products": products})
-    return tag(page, Category, Product, *_ratings(products))
+    return tag(page, Category, Product, lambda: _ratings(products))
 
 
 @require_safe
@@ -44,7 +44,7 @@ def product_list(request: HttpRequest, slug: str | None = None) -> HttpResponse:
         },
     )
     # Any review may change the order by rating.
-    return tag(page, Category, Product, *([Review] if sort == "rating" else _ratings(rows)))
+    return tag(page, Category, Product, lambda: [Review] if sort == "rating" else _ratings(rows))
 
 
 @require_safe
@@ -54,7 +54,7 @@ def search(request: HttpRequest) -> HttpResponse:
     found = selectors.search(query) if query else Product.objects.none()
     rows = Paginator(found, PAGE_ROWS).get_page(request.GET.get("page"))
     page = render(request, "catalog/search.html", {"form": form, "query": query, "page": rows})
-    return tag(page, Category, Product, *_ratings(rows))
+    return tag(page, Category, Product, lambda: _ratings(rows))
 
 
 @require_safe
@@ -71,8 +71,12 @@ def product_detail(request: HttpRequest, slug: str) -> HttpResponse:
             "related": related,
         },
     )
-    neighbours = key(Product, category=product.category_id)
-    return tag(page, product, product.category, neighbours, key(Photo, product=product), *_ratings([product, *related]))
+
+    def shown() -> list[str]:
+        neighbours = key(Product, category=product.category_id)
+        return [neighbours, key(Photo, product=product), *_ratings([product, *related])]
+
+    return tag(page, product, product.category, shown)
 
 
 def review_create(request: HttpRequest, slug: str) -> HttpResponse:

@@ -129,7 +129,6 @@ if CACHALOT:
     CACHALOT_CACHE = "cachalot"
     CACHALOT_TIMEOUT = 600
     CACHALOT_ONLY_CACHABLE_TABLES = ["catalog_category", "catalog_product", "catalog_review", "catalog_photo"]
-    CACHALOT_FINAL_SQL_CHECK = True
     # A result is as good as the database's own record says (packages/django-gateway-cache).
     CACHALOT_QUERY_KEYGEN = "gateway_cache.view.query_key"
     CACHALOT_TABLE_KEYGEN = "gateway_cache.view.table_key"

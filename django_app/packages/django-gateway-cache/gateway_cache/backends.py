@@ -5,7 +5,10 @@ result that is not there, and for the next second nobody waits for the store aga
 """
 
 import logging
+import pickle
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +20,42 @@ from gateway_cache.view import Knowledge, QueryKey
 logger = logging.getLogger(__name__)
 
 AWAY_SECONDS = 1
+NEAR_SECONDS = 60
+NEAR_BYTES = 1024 * 1024
+
+
+class Near:
+    """What the store last gave this process, pickled, since each request gets objects of its own; what was used longest ago goes first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+            self._size = 0
+
+    def get(self, key: str) -> Any:
+        with self._lock:
+            until, pickled = self._kept.get(key, (0, b""))
+            if until < time.monotonic():
+                return None
+            self._kept.move_to_end(key)
+        return pickle.loads(pickled)  # noqa: S301 - by this process, and never outside of it
+
+    def put(self, key: str, data: Any) -> None:
+        pickled = pickle.dumps(data, pickle.HIGHEST_PROTOCOL)
+        if len(pickled) > NEAR_BYTES // 8:
+            return
+        with self._lock:
+            self._size += len(pickled) - len(self._kept.pop(key, (0, b""))[1])
+            self._kept[key] = time.monotonic() + NEAR_SECONDS, pickled
+            while self._size > NEAR_BYTES:
+                self._size -= len(self._kept.popitem(last=False)[1][1])
+
+
+near = Near()
 
 
 class Checked:
@@ -27,18 +66,35 @@ class Checked:
     _away_until = 0.0
 
     def get_many(self, keys: Any, version: int | None = None) -> dict[Any, Any]:
+        query = next((key for key in keys if isinstance(key, QueryKey)), None)
+        if query is None:
+            return self._ask(lambda: super(Checked, self).get_many(keys, version=version), {})
+        name = self.make_key(query, version=version)
+        data = near.get(name)
+        # Within a transaction that wrote, cachalot asks for fewer keys: it knows better of some tables.
+        if data is not None and data.keys() == set(keys) and self._check(data, query):
+            return data
         data = self._ask(lambda: super(Checked, self).get_many(keys, version=version), {})
-        for key in [key for key in data if isinstance(key, QueryKey)]:
-            try:
-                epoch, xmin, tables, result = data[key]
-                good = view.view.holds(Knowledge(epoch, xmin), tables)
-            except (TypeError, ValueError):
-                good = False
-            if good:
-                data[key] = result
-            else:
-                del data[key]
+        found = {str(key): value for key, value in data.items()}
+        if not self._check(data, query):
+            data.pop(query, None)
+        elif len(found) == len(keys):
+            near.put(name, found)
         return data
+
+    def clear(self) -> Any:
+        near.clear()
+        return super().clear()
+
+    @staticmethod
+    def _check(data: dict[Any, Any], query: QueryKey) -> bool:
+        """Whether the result is one and still so; the bare result then takes its place."""
+        try:
+            epoch, xmin, tables, result = data[query]
+        except (KeyError, TypeError, ValueError):
+            return False
+        data[query] = result
+        return view.view.holds(Knowledge(epoch, xmin), tables)
 
     def set_many(self, data: dict[Any, Any], timeout: Any = None, version: int | None = None) -> Any:
         # What a transaction read after it wrote may be rolled back to a savepoint in part.

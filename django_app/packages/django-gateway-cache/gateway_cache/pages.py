@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import chain
+from types import FunctionType
 from typing import Any
 
 from django.db import connections
@@ -27,12 +29,13 @@ class Tags:
 def tag(response: HttpResponseBase, *things: Any, seconds: int | None = None) -> Any:
     """Let gateways keep this response until one of `things` changes: models, objects, `key(Review, product=product)`, words.
 
+    A function among them, which returns more of them, is called only if somebody will read the tags.
     `seconds` bounds that, for a page that shows what no table tells, such as the time. Returns the response.
     """
     tags = response.__dict__.setdefault("gateway_cache", Tags())
     if not wanted.get():
         return response
-    for thing in things:
+    for thing in chain.from_iterable(one() if isinstance(one, FunctionType) else [one] for one in things):
         tags.keys |= dict.fromkeys(keys.keys_of(thing))
         tags.tables |= _tables(thing)
     if seconds is not None:

@@ -11,8 +11,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 
@@ -158,12 +160,27 @@ class QueryKey(str):
 _recording = threading.local()
 
 
+@lru_cache(maxsize=256)
+def tables_in(sql: str, using: str) -> frozenset[str]:
+    """The tables of this project's models that a statement in lower case names, in whatever part of it."""
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True)}
+    quote = connections[using].ops.quote_name
+    return frozenset(table for table in tables if quote(table).lower() in sql)
+
+
 def query_key(compiler: Any) -> QueryKey:
-    """cachalot's CACHALOT_QUERY_KEYGEN. cachalot calls table_key for each of the query's tables next, in the same thread."""
-    from cachalot.utils import get_query_cache_key
+    """cachalot's CACHALOT_QUERY_KEYGEN. cachalot calls table_key for each of the query's tables next, in the same thread.
+
+    cachalot looks for tables in the query's expressions, and does not know all kinds of them. Here they are looked for in the
+    statement, which makes CACHALOT_FINAL_SQL_CHECK needless: that does the same, but at each query anew.
+    """
+    from cachalot.utils import UncachableQuery, get_query_cache_key
 
     key = QueryKey(get_query_cache_key(compiler))
-    key.tables = _recording.tables = set()
+    tables = tables_in(compiler.__cachalot_generated_sql, compiler.using)
+    if not tables <= conf.tracked_models().keys():
+        raise UncachableQuery
+    key.tables = _recording.tables = set(tables)
     key.state = knowledge() if compiler.using == conf.database() else None
     return key
 

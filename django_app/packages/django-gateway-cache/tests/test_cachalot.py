@@ -8,6 +8,7 @@ from cachalot.settings import cachalot_settings
 from catalog.models import Category, Product, Review
 from django.core.cache import caches
 from django.db import DatabaseError, connection, transaction
+from django.db.models import Exists, OuterRef
 from django.test.utils import CaptureQueriesContext
 
 from gateway_cache import backends, view
@@ -33,7 +34,6 @@ def start(settings, transactional_db):
         settings.CACHES = settings.CACHES | {"cachalot": {"BACKEND": backend, "LOCATION": "cachalot"}}
         settings.CACHALOT_CACHE = "cachalot"
         settings.CACHALOT_TIMEOUT = 600
-        settings.CACHALOT_FINAL_SQL_CHECK = True
         settings.CACHALOT_ONLY_CACHABLE_TABLES = ["catalog_category", "catalog_product", "catalog_review"]
         settings.CACHALOT_QUERY_KEYGEN, settings.CACHALOT_TABLE_KEYGEN = KEYGEN[backend]
         cachalot_settings.load()
@@ -346,6 +346,66 @@ def test_untracked_table_is_never_kept(on, settings, table):
     settings.GATEWAY_CACHE = {"models": ["catalog.Product"]}
     assert asked(names) == 1
     assert asked(names) == 1
+
+
+def test_result_is_asked_of_the_store_once(on, table):
+    """Then the process has it, and asks the database alone whether it is still so."""
+    names(), names()
+    Store.calls = 0
+    assert asked(names) == 0
+    assert names() == ["Old"]
+    assert Store.calls == 0
+    save_elsewhere(table)
+    assert names() == ["New"]
+    assert Store.calls > 0
+
+
+def test_result_in_the_process_is_given_out_no_longer_than_a_minute(on, table, monkeypatch):
+    monkeypatch.setattr(backends, "NEAR_SECONDS", -1)
+    names(), names()
+    Store.calls = 0
+    assert asked(names) == 0
+    assert Store.calls == 1
+
+
+def test_results_in_the_process_have_a_limit(monkeypatch):
+    monkeypatch.setattr(backends, "NEAR_BYTES", 8000)
+    near = backends.Near()
+    for number in range(100):
+        near.put(str(number), "x" * 400)
+        near.get("0")
+    near.put("large", "x" * 1100)
+    kept = [number for number in range(100) if near.get(str(number))]
+    assert kept[0] == 0 and kept[1] > 75
+    assert near.get("large") is None
+    assert near._size == sum(len(pickled) for _, pickled in near._kept.values()) <= 8000
+
+
+def test_requests_share_no_objects():
+    near = backends.Near()
+    near.put("key", [[1]])
+    near.get("key")[0].append(2)
+    assert near.get("key") == [[1]]
+
+
+def test_statement_tells_what_cachalot_overlooks(on, table, monkeypatch):
+    """Its own search in the query's expressions does not know all kinds of them."""
+    from cachalot import monkey_patch
+
+    monkeypatch.setattr(monkey_patch, "_get_table_cache_keys", lambda compiler: [view.table_key("default", "catalog_product")])
+    names()
+    assert asked(names) == 0
+    assert names() == ["Old"]
+    save_elsewhere(table)
+    assert names() == ["New"]
+
+
+def test_statement_with_a_table_that_is_not_tracked_is_not_kept(on, table, monkeypatch):
+    from accounts.models import User
+
+    found = Category.objects.filter(Exists(User.objects.filter(first_name=OuterRef("name"))))
+    for _ in range(2):
+        assert asked(lambda: list(found.all())) == 1
 
 
 def test_table_that_a_subquery_reads_counts(on, product):
