@@ -53,7 +53,7 @@ def test_run_that_changes_a_requirement_and_a_template_killed_at_five_moments(si
     variables["appliance_apps"]["shop"]["source"]["path"] = str(project)
     variables["appliance_apps"]["shop"]["requirements_extra"].append("django-extensions==4.1")
     apps.write_text(yaml.safe_dump(variables))
-    template = next(path for path in project.rglob("*.html") if "</body>" in path.read_text())
+    template = next(path for path in (project / "templates/django").rglob("*.html") if "</body>" in path.read_text())
     original = template.read_text()
     for number, (task, seconds) in enumerate(
         (

@@ -81,10 +81,10 @@ def test_queue_outlives_a_crash_and_cache_does_not(site, instance, kept):
         pytest.skip("this drawing has no queue")
     password = (site.secrets / "shop_redis_password").read_text().strip()
     unit, ask = f"redis-server@{instance}", f"redis-cli -s /run/redis-{instance}/redis.sock"
-    assert "OK" in site.on("edge1", ask, input=f"AUTH shop {password}\nSET shop:job waiting\n")
-    site.on("edge1", f"kill -9 $(systemctl show -P MainPID {unit})")
+    assert "OK" in site.on("db1", ask, input=f"AUTH shop {password}\nSET shop:job waiting\n")
+    site.on("db1", f"kill -9 $(systemctl show -P MainPID {unit})")
     deadline = time.monotonic() + 20
-    while "PONG" not in (said := site.on("edge1", ask, input=f"AUTH shop {password}\nGET shop:job\nPING\n", check=False)):
+    while "PONG" not in (said := site.on("db1", ask, input=f"AUTH shop {password}\nGET shop:job\nPING\n", check=False)):
         assert time.monotonic() < deadline, said
         time.sleep(0.5)
     assert ("waiting" in said.split()) is kept
