@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error, connections
+from django.db import Error, OperationalError, connections
 
 from gateway_cache import conf, keys
 from gateway_cache.feed import EPOCH, FORGET, Horizon
@@ -46,6 +46,7 @@ class View:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._lost = -math.inf
         self._begin_anew()
 
     def _begin_anew(self) -> None:
@@ -63,14 +64,24 @@ class View:
                 cursor.execute(FORGET, {"xid": str(passed)})
 
     def now(self, since: float) -> Knowledge | None:
-        """What was known at `since` or later; None if the database does not say."""
+        """What was known at `since` or later; None if the database does not say.
+
+        Raises what the connection raised if the database is lost: the query that is to come would wait for it once more, and so
+        would each thread that waits for the answer here.
+        """
         with self._lock:
             if self._asked < since:
+                if self._lost >= since:
+                    raise OperationalError("the connection to the database was lost a moment ago")
                 began = time.monotonic()
                 try:
                     self._ask()
                 except (Error, ImproperlyConfigured):
                     self._begin_anew()
+                    inner = connections[conf.database()].connection
+                    if inner is None or inner.closed:
+                        self._lost = time.monotonic()
+                        raise
                 self._asked = began
             return self._known[0]
 

@@ -7,7 +7,7 @@ from cachalot.api import cachalot_disabled
 from cachalot.settings import cachalot_settings
 from catalog.models import Category, Product, Review
 from django.core.cache import caches
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef
 from django.test.utils import CaptureQueriesContext
 
@@ -433,6 +433,34 @@ def test_database_that_does_not_tell_means_no_result(on, table, monkeypatch):
     assert asked(names) == 1
     monkeypatch.undo()
     assert names() == ["Old"]
+
+
+def test_database_that_is_lost_is_waited_for_once(on, table, monkeypatch):
+    """Neither the query that comes next nor the other requests of the process wait for the same silence again."""
+    waits = []
+
+    def lost(self):
+        waits.append(1)
+        connection.close()
+        raise OperationalError("no route to host")
+
+    def page():
+        with pytest.raises(OperationalError):
+            list(Category.objects.filter(slug="table"))
+
+    names()
+    monkeypatch.setattr(view.View, "_ask", lost)
+    with view.request():
+        elsewhere(lambda: page_of_its_own(page))
+        page()
+    assert len(waits) == 1
+    monkeypatch.undo()
+    assert names() == ["Old"]
+
+
+def page_of_its_own(page):
+    with view.request():
+        page()
 
 
 def test_before_the_first_migration_nothing_breaks(on, table):
