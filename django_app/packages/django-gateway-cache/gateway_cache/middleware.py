@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from django.conf import settings
 from django.db import Error
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.cache import cc_delim_re
@@ -30,7 +31,7 @@ class GatewayCacheMiddleware:
         asked = asked_by is None or asked_by in request.headers
         token = pages.wanted.set(asked)
         try:
-            with view.request(fresh=asked):
+            with view.request(fresh=asked or may_follow_a_write(request)):
                 response = self.get_response(request)
                 tags = getattr(response, "gateway_cache", None)
                 if tags is not None and is_public(request, response):
@@ -74,6 +75,12 @@ class GatewayCacheMiddleware:
         if now - self._complained > COMPLAIN_SECONDS:
             self._complained = now
             logger.warning(*message)
+
+
+def may_follow_a_write(request: HttpRequest) -> bool:
+    """Whether somebody asks who may just have written, by another process: what they wrote has to be there."""
+    names = {settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME}
+    return request.method not in ("GET", "HEAD") or "Authorization" in request.headers or not names.isdisjoint(request.COOKIES)
 
 
 def is_public(request: HttpRequest, response: HttpResponseBase) -> bool:

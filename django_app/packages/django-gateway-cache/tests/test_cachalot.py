@@ -1,6 +1,7 @@
 """django-cachalot never gives out what is not so any more; each race is forced, and without our backend each is lost."""
 
 import threading
+import time
 
 import pytest
 from cachalot.api import cachalot_disabled
@@ -218,6 +219,22 @@ def test_result_of_a_request_may_not_be_from_before_it(on, table, other):
         seen = []
         elsewhere(lambda: seen.extend(names()))
     assert seen == ["New"]
+
+
+@pytest.mark.parametrize(("cookie", "seen"), [("csrftoken", "New"), ("sessionid", "New"), ("other", "Old")])
+def test_who_may_have_written_sees_it_at_once(on, settings, client, table, other, cookie, seen):
+    """They were sent on to the page by another process, a moment after this one asked; nobody else is in such a hurry."""
+    settings.GATEWAY_CACHE = settings.GATEWAY_CACHE | {"asked_by": "X-Asked"}
+    client.get("/catalog/table/")
+    assert "Old" in client.get("/catalog/table/").text
+    stranger = other()
+    stranger.execute(SQL, [table.pk])
+    stranger.commit()
+    client.cookies[cookie] = "x"
+    assert seen in client.get("/catalog/table/").text
+    time.sleep(view.MOST_SECONDS)
+    del client.cookies[cookie]
+    assert "New" in client.get("/catalog/table/").text
 
 
 def test_own_write_is_seen_in_the_same_request_with_redis_coming_and_going(on, table):
