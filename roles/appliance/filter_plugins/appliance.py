@@ -285,6 +285,22 @@ def appliance_app_problems(apps, groups):
     return problems
 
 
+def _chosen(chosen):
+    names = chosen.replace(",", " ").split() if isinstance(chosen, str) else list(chosen or [])
+    return [str(name) for name in names]
+
+
+def appliance_chosen(apps, chosen):
+    """Names of the apps that were chosen, in the inventory's order; nothing chosen means all."""
+    names = _chosen(chosen)
+    return [name for name in apps if not names or name in names]
+
+
+def appliance_chosen_problems(apps, chosen):
+    """Chosen names that are no app's: a list of sentences."""
+    return [f"appliance_deploy: there is no app {name!r}; known: {', '.join(sorted(apps))}" for name in _chosen(chosen) if name not in apps]
+
+
 def appliance_page_cache(apps, backend):
     """Where gateways share pages: ``redis`` or ``memcached``, or ``none`` as well when no app has pages to be kept."""
     kept = any((app.get("cache") or {}).get("mode", "off") != "off" for app in apps.values())
@@ -689,6 +705,8 @@ class FilterModule:
                 "appliance_apps_resolved",
                 "appliance_certificate_items",
                 "appliance_clients",
+                "appliance_chosen",
+                "appliance_chosen_problems",
                 "appliance_contract_problems",
                 "appliance_database_url",
                 "appliance_databases",

@@ -14,12 +14,34 @@ module: app_release
 short_description: Make a release of an app and hand the traffic over to it
 description:
   - Runs C(/usr/local/sbin/appliance-release deploy) on the host, which compares what serves with what app.json asks for.
+  - With C(state=previous) it runs C(appliance-release rollback).
   - A failure shows the failed command's own output; the release that served keeps serving.
 options:
   name:
     description: The app.
     type: str
     required: true
+  state:
+    description: What app.json asks for, or a release that was good before.
+    type: str
+    choices: [wanted, previous]
+    default: wanted
+  operator:
+    description: Who asks for it; goes into the history.
+    type: str
+    default: ""
+  again:
+    description: With C(state=wanted), make the release even where it was rolled back.
+    type: bool
+    default: false
+  release:
+    description: With C(state=previous), this release in place of the last good one.
+    type: str
+    default: ""
+  across_migrations:
+    description: With C(state=previous), go back even where the database was migrated since.
+    type: bool
+    default: false
   superuser_password:
     description: For the contract's superuser, where it is not made yet.
     type: str
@@ -42,6 +64,14 @@ previous:
   description: The release that served before, if any.
   type: str
   returned: success
+content:
+  description: What its pages say, as an id that is the same on all hosts.
+  type: str
+  returned: success
+migrations:
+  description: Migrations that stand between the two and were not taken back.
+  type: list
+  returned: with state=previous
 steps:
   description: What was done, with the seconds since the start.
   type: list
@@ -55,24 +85,36 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["wanted", "previous"], "default": "wanted"},
+            "operator": {"type": "str", "default": ""},
+            "again": {"type": "bool", "default": False},
+            "release": {"type": "str", "default": ""},
+            "across_migrations": {"type": "bool", "default": False},
             "superuser_password": {"type": "str", "default": "", "no_log": True},
         },
         supports_check_mode=True,
     )
-    name = module.params["name"]
+    asked = module.params
+    name, wanted = asked["name"], asked["state"] == "wanted"
     if module.check_mode and not (os.path.exists(TOOL) and os.path.exists(f"/etc/appliance/apps/{name}/app.json")):
         module.exit_json(changed=True, release="", previous=None, steps=[])
-    done = subprocess.run(
-        [TOOL, "deploy", name, *(["--check"] if module.check_mode else [])],
-        input=module.params["superuser_password"],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    command = [TOOL, "deploy" if wanted else "rollback", name, "--by", asked["operator"]]
+    command += ["--check"] if module.check_mode else []
+    if wanted:
+        command += ["--again"] if asked["again"] else []
+    else:
+        command += ["--to", asked["release"]] if asked["release"] else []
+        command += ["--across-migrations"] if asked["across_migrations"] else []
+    try:
+        done = subprocess.run(command, input=asked["superuser_password"], capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        module.fail_json(msg=f"{TOOL} is not on this host; run site.yml first")
     if done.returncode:
         module.fail_json(msg=done.stderr.strip())
-    module.exit_json(steps=done.stderr.splitlines(), **json.loads(done.stdout))
+    result = json.loads(done.stdout)
+    if "warning" in result:
+        module.warn(result["warning"])
+    module.exit_json(steps=done.stderr.splitlines(), **result)
 
 
 if __name__ == "__main__":
