@@ -43,6 +43,11 @@ def django_app_files(files, rendered):
     return result
 
 
+def django_app_paths(paths, folder):
+    """Paths of the contract, which are relative to the inventory."""
+    return [posixpath.join(folder, path) for path in paths]
+
+
 def _outside(path):
     return posixpath.isabs(path) or posixpath.normpath(path).startswith("..")
 
@@ -114,5 +119,11 @@ class FilterModule:
         """Name to function, for Ansible."""
         return {
             name: globals()[name]
-            for name in ("django_app_environment", "django_app_files", "django_app_problems", "django_app_secret_files")
+            for name in (
+                "django_app_environment",
+                "django_app_files",
+                "django_app_paths",
+                "django_app_problems",
+                "django_app_secret_files",
+            )
         }

@@ -30,10 +30,18 @@ options:
     description: Who asks for it; goes into the history.
     type: str
     default: ""
+  wait_seconds:
+    description: How long to wait for another run that is under way on the host.
+    type: int
+    default: 300
   again:
     description: With C(state=wanted), make the release even where it was rolled back.
     type: bool
     default: false
+  until:
+    description: With C(state=wanted), stop once it is C(built) or C(migrated); a later task goes on.
+    type: str
+    choices: [built, migrated]
   release:
     description: With C(state=previous), this release in place of the last good one.
     type: str
@@ -68,6 +76,14 @@ content:
   description: What its pages say, as an id that is the same on all hosts.
   type: str
   returned: success
+due:
+  description: Whether a release is to be made, or was.
+  type: bool
+  returned: with state=wanted
+pending:
+  description: Migrations for which the app has to be stopped.
+  type: list
+  returned: with until=built
 migrations:
   description: Migrations that stand between the two and were not taken back.
   type: list
@@ -87,7 +103,9 @@ def main():
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["wanted", "previous"], "default": "wanted"},
             "operator": {"type": "str", "default": ""},
+            "wait_seconds": {"type": "int", "default": 300},
             "again": {"type": "bool", "default": False},
+            "until": {"type": "str", "choices": ["built", "migrated"]},
             "release": {"type": "str", "default": ""},
             "across_migrations": {"type": "bool", "default": False},
             "superuser_password": {"type": "str", "default": "", "no_log": True},
@@ -97,11 +115,12 @@ def main():
     asked = module.params
     name, wanted = asked["name"], asked["state"] == "wanted"
     if module.check_mode and not (os.path.exists(TOOL) and os.path.exists(f"/etc/appliance/apps/{name}/app.json")):
-        module.exit_json(changed=True, release="", previous=None, steps=[])
-    command = [TOOL, "deploy" if wanted else "rollback", name, "--by", asked["operator"]]
+        module.exit_json(changed=True, due=True, release="", previous=None, steps=[])
+    command = [TOOL, "deploy" if wanted else "rollback", name, "--by", asked["operator"], "--wait", str(asked["wait_seconds"])]
     command += ["--check"] if module.check_mode else []
     if wanted:
         command += ["--again"] if asked["again"] else []
+        command += ["--until", asked["until"]] if asked["until"] else []
     else:
         command += ["--to", asked["release"]] if asked["release"] else []
         command += ["--across-migrations"] if asked["across_migrations"] else []

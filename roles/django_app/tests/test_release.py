@@ -139,3 +139,50 @@ def test_app_hosts_of_any_size_serve_the_same_content(release):
 def test_whatever_a_page_may_show_makes_other_content(release, changes):
     """A page of before would be served for what the new release says."""
     assert content(release, **changes) != content(release)
+
+
+def test_way_to_the_database_has_no_password_in_an_argument(release):
+    """PostgreSQL's programs read it from their environment."""
+    url = "postgres://shop:p%40ss@[2001:db8::9]:5433/shop?sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&tcp_user_timeout=2000"
+    found = release.libpq(url)
+    assert found["PGHOST"] == "2001:db8::9"
+    assert (found["PGPORT"], found["PGUSER"], found["PGPASSWORD"], found["PGDATABASE"]) == ("5433", "shop", "p@ss", "shop")
+    assert (found["PGSSLMODE"], found["PGSSLROOTCERT"]) == ("verify-full", "/etc/ca.pem")
+    with pytest.raises(release.Failure, match="dump: false"):
+        release.libpq("sqlite:///db.sqlite3")
+
+
+@pytest.mark.parametrize("change", [{"migrate": {"mode": "offline"}}, {"database_url": "postgres://"}, {"keep": 9}])
+def test_how_it_is_deployed_makes_no_other_release(release, change):
+    """Else a change of mode would itself be a deploy."""
+    assert set(change) <= release.NOT_PART_OF_RELEASE
+
+
+class Kept:
+    """As much of an app as a way back needs: which releases were good, which serves."""
+
+    def __init__(self, good, current, withdrawn=()):
+        self.state, self.current, self.name = {"good": good, "withdrawn": dict.fromkeys(withdrawn, "then")}, current, "shop"
+
+    def back(self, release):
+        return release.App.last_good(self)
+
+
+@pytest.mark.parametrize(
+    ("good", "current", "withdrawn", "target"),
+    [
+        ("abc", "c", "", "b"),
+        ("abc", "b", "c", "a"),  # after a rollback, further back, not to the one that was left
+        ("abcd", "d", "c", "b"),
+        ("abc", "a", "", None),
+    ],
+)
+def test_way_back_leads_past_what_was_rolled_back(release, monkeypatch, good, current, withdrawn, target):
+    """Two rollbacks in a row must not bring the first bad release back."""
+    monkeypatch.setattr(release.Release, "load", classmethod(lambda cls, app, name: name))
+    app = Kept(list(good), current, withdrawn)
+    if target is None:
+        with pytest.raises(release.Failure, match="nothing to return to"):
+            app.back(release)
+    else:
+        assert app.back(release) == target
