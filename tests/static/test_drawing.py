@@ -349,3 +349,19 @@ def test_site_with_a_page_cache_tells_the_gateway_how(drawing):
     assert here["cache"]["mode"] == "tags"
     assert here["feed"] == {"socket": "/run/shop/feed.sock"}
     assert drawing.appliance_sites(resolved(drawing, CACHED), False, ["10.0.0.2:8443"])[0]["feed"] == {}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [("", ["shop", "blog"]), ([], ["shop", "blog"]), ("blog,", ["blog"]), ("blog shop", ["shop", "blog"]), (["blog"], ["blog"])],
+)
+def test_apps_are_chosen_by_list_or_text(drawing, chosen, names):
+    """On a command line a list is awkward."""
+    assert drawing.appliance_chosen({"shop": {}, "blog": {}}, chosen) == names
+
+
+def test_unknown_app_is_refused_with_the_known_ones(drawing):
+    """A misspelt name must not deploy nothing, silently."""
+    assert drawing.appliance_chosen_problems({"shop": {}, "blog": {}}, "shop, blgo") == [
+        "appliance_deploy: there is no app 'blgo'; known: blog, shop"
+    ]
