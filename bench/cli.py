@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,6 +120,32 @@ def raise_drawing(source):
     return [
         {"name": "converge_s", "value": round(converge, 1), "unit": "seconds"},
         {"name": "noop_s", "value": round(noop, 1), "unit": "seconds"},
+        *there_and_back(),
+    ]
+
+
+def there_and_back():
+    """How long a deploy takes when one template changed, and how long the way back; whole runs."""
+    files = [path for path in INVENTORY.rglob("*.yml") if str(ROOT / "django_app") in path.read_text()]
+    told = {path: path.read_text() for path in files}
+    with tempfile.TemporaryDirectory() as folder:  # outside of the repository, whose .gitignore leaves out what lies in build/
+        project = Path(folder, "django_app")
+        shutil.copytree(ROOT / "django_app", project)
+        for page in (project / "templates").rglob("skeleton.html"):
+            page.write_text(page.read_text() + "\n")
+        try:
+            for path, text in told.items():
+                path.write_text(text.replace(str(ROOT / "django_app"), str(project)))
+            deployed, deploy = play("playbooks/deploy.yml")
+            returned, rollback = play("playbooks/rollback.yml")
+        finally:
+            for path, text in told.items():
+                path.write_text(text)
+    if not changes(deployed) or not changes(returned):
+        raise Failed(f"deploy or rollback changed nothing; see {LOG}")
+    return [
+        {"name": "deploy_code_s", "value": round(deploy, 1), "unit": "seconds"},
+        {"name": "rollback_s", "value": round(rollback, 1), "unit": "seconds"},
     ]
 
 
