@@ -57,7 +57,7 @@ def test_run_that_changes_a_requirement_and_a_template_killed_at_five_moments(si
     original = template.read_text()
     for number, (task, seconds) in enumerate(
         (
-            ("configure | Describe the release", 0),
+            ("configure | Install the release tool", 0),
             ("release | Copy the source", 0),
             ("release | Make the release", 1),
             ("release | Make the release", 3),
