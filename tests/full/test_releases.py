@@ -213,7 +213,7 @@ def test_rollback_in_seconds_survives_later_runs(site, project):
     assert load.failures == []
     assert current(site) == before
     assert project.served() == served
-    assert took < 16, f"{took} s, on a machine that is busy with the load as well"
+    assert took < 40, f"{took} s; 8 where nothing else runs, but here is the load, too"
     assert f"release {before} serves" in " ".join(done.stdout.split())
     for playbook in ("site.yml", "playbooks/deploy.yml"):
         again = site.play(playbook)
@@ -401,17 +401,22 @@ def test_second_run_says_whose_the_first_is(site, project):
     project.change()
     hang_at_start(project)
     project.ask(health={"seconds": 40})
-    first = threading.Thread(target=deploy, args=(site, "-e", "appliance_operator=kim"), kwargs={"check": False})
+    ended = []
+    first = threading.Thread(target=lambda: ended.append(deploy(site, "-e", "appliance_operator=kim", check=False)))
     first.start()
     end = time.monotonic() + 60
     while "candidate" not in site.on("web1", "systemctl list-units 'shop-release-*'") and time.monotonic() < end:
         time.sleep(0.5)
     done = deploy(site, "-e", "django_app_lock_seconds=1", check=False)
-    first.join()
     said = " ".join(done.stdout.split())
     assert done.returncode != 0
-    assert re.search(r"PID \d+ \(deploy, since \S+, started by kim\) holds", said), said[-3000:]
+    found = re.search(r"PID (\d+) \(deploy, since \S+, started by kim\) holds", said)
+    assert found, said[-3000:]
     assert "kill PID" in said
+    site.on("web1", f"kill {found[1]}")
+    first.join(60)
+    assert "it was told to end (SIGTERM)" in ended[0].stdout
+    assert "shop-release" not in site.on("web1", "systemctl list-units 'shop-release-*'")
 
 
 def test_older_appliance_is_refused(site):
