@@ -690,6 +690,20 @@ def appliance_python_problems(sources, version):
     ]
 
 
+def appliance_builds_for(hosts, hostvars):
+    """What a program that is built for these hosts must be built on: host to ``{distribution, release, machine, python}``."""
+    found = {}
+    for host in hosts:
+        facts = hostvars[host]["ansible_facts"]
+        found[host] = {
+            "distribution": facts["distribution"],
+            "release": str(facts["distribution_major_version"]),
+            "machine": facts["architecture"],
+            "python": ".".join(facts["python_version"].split(".")[:2]),
+        }
+    return found
+
+
 class FilterModule:
     """Filters of the drawing."""
 
@@ -703,6 +717,7 @@ class FilterModule:
                 "appliance_app_secrets",
                 "appliance_app_problems",
                 "appliance_apps_resolved",
+                "appliance_builds_for",
                 "appliance_certificate_items",
                 "appliance_clients",
                 "appliance_chosen",

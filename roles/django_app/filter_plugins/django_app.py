@@ -48,6 +48,10 @@ def django_app_paths(paths, folder):
     return [posixpath.join(folder, path) for path in paths]
 
 
+def _by_ssh(url):
+    return url.startswith("ssh://") or bool(re.match(r"[^/:]+:(?!//)", url))
+
+
 def _outside(path):
     return posixpath.isabs(path) or posixpath.normpath(path).startswith("..")
 
@@ -56,9 +60,20 @@ def django_app_problems(app, name):
     """Where a contract asks for what cannot be: a list of sentences, each naming the variable and the remedy."""
     where = f"appliance_apps.{name}"
     problems = []
-    for kind in ("archive", "wheel"):
-        if app["source"].get(kind):
-            problems.append(f"{where}.source.{kind}: this kind of source {LATER} Use path or git.")
+    source = app["source"]
+    for key, kind in (("version", "git"), ("key", "git"), ("host_key", "git"), ("checksum", "archive")):
+        if source.get(key) and not source.get(kind):
+            problems.append(f"{where}.source.{key}: is for source.{kind} only; remove it")
+    if source.get("key") and not _by_ssh(source["git"]):
+        problems.append(f"{where}.source.key: {source['git']} is not read by SSH; type git: ssh://git@host/path, or remove the key")
+    if source.get("wheel") and app["requirements"] not in ([], ["requirements.txt"]):
+        problems.append(f"{where}.requirements: a wheel says by itself what it needs; remove it, or type requirements_extra")
+    if source.get("wheel") and app["project"] != ".":
+        problems.append(f"{where}.project: a wheel has no manage.py; remove it")
+    if app["index_url"] and not re.fullmatch(r"https://[^\s\"]+", app["index_url"]):
+        problems.append(f"{where}.index_url: type a URL that starts with https:// (pip trusts no other)")
+    if app["index_url"] and app["wheels"]:
+        problems.append(f"{where}.index_url: with wheels, no index is asked; remove one of the two")
     for key in ("workers", "timers"):
         if app[key]:
             problems.append(f"{where}.{key}: this {LATER} Remove it.")

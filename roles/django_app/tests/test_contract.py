@@ -15,6 +15,7 @@ ROLE = Path(__file__).resolve().parents[1]
 
 filters = load_module(ROLE / "filter_plugins/django_app.py")
 source = load_module(ROLE / "library/app_source.py")
+packing = load_module(ROLE / "module_utils/app_packing.py")
 DEFAULTS = yaml.safe_load((ROLE / "defaults/main.yml").read_text())["django_app_defaults"]
 
 
@@ -32,7 +33,11 @@ def test_the_defaults_have_no_problem():
 @pytest.mark.parametrize(
     ("changes", "variable"),
     [
-        ({"source": {"archive": "x.tar"}}, "shop.source.archive"),
+        ({"source": {"path": "x", "checksum": "sha256:0"}}, "shop.source.checksum"),
+        ({"source": {"git": "https://x/y.git", "key": "k"}}, "shop.source.key"),
+        ({"source": {"wheel": "a==1"}, "requirements": ["pyproject.toml"]}, "shop.requirements"),
+        ({"index_url": "http://x/simple"}, "shop.index_url"),
+        ({"index_url": "https://x/simple", "wheels": "w"}, "shop.index_url"),
         ({"workers": {"w": {}}}, "shop.workers"),
         ({"timers": {"t": {}}}, "shop.timers"),
         ({"domains": []}, "shop.domains"),
@@ -59,7 +64,7 @@ def test_null_unsets_a_default_and_files_replace_their_variable():
     assert environment == {"SECRET_KEY": "k", "TOKEN_FILE": "/etc/x/secrets/TOKEN", "DEBUG": "False", "PORT": "8"}
 
 
-# -- Sources
+# -- Sources: folders and repositories
 
 
 @pytest.fixture
@@ -77,7 +82,9 @@ def project(tmp_path):
 
 def read(tmp_path, **changes):
     parameters = {
-        "name": "shop", "path": None, "git": None, "git_credentials": "", "version": None, "base_dir": str(tmp_path),
+        "name": "shop", "path": None, "git": None,
+        "archive": None, "checksum": None, "wheel": None, "credentials": "", "key": "", "host_key": "", "version": None,
+        "wheels": "", "server_requirements": [], "requirements_extra": [], "base_dir": str(tmp_path),
         "cache_dir": str(tmp_path / "cache"), "project": ".", "requirements": ["requirements.txt"], "exclude": ["media"], **changes,
     }  # fmt: skip
     scratch = tmp_path / f"scratch{len(list(tmp_path.glob('scratch*')))}"
@@ -174,7 +181,7 @@ def test_a_refusal_names_variable_and_remedy(tmp_path, repository, changes, mess
 
 def test_credentials_are_in_no_argument_and_no_message(tmp_path):
     with pytest.raises(source.SourceError) as refused:
-        read(tmp_path, git="http://127.0.0.1:9/x.git", git_credentials="bob:hunter22", version="main")
+        read(tmp_path, git="http://127.0.0.1:9/x.git", credentials="bob:hunter22", version="main")
     assert "hunter22" not in str(refused.value)
     assert source.Git("bob:hunter22").scrub("http://u:p@h bob:hunter22") == "http://********@h ********"
 
@@ -193,7 +200,7 @@ def test_a_link_out_of_the_source_is_refused(tmp_path, project):
 
 def test_the_packed_tar_has_no_owner(tmp_path, project):
     out = io.BytesIO()
-    source.pack(project, ["manage.py"], out, "x")
+    packing.pack(project, ["manage.py"], out, "x")
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:
         member = archive.getmember("manage.py")
-    assert (member.uid, member.gid, member.mode, member.mtime) == (0, 0, 0o644, source.MTIME)
+    assert (member.uid, member.gid, member.mode, member.mtime) == (0, 0, 0o644, packing.MTIME)

@@ -114,7 +114,7 @@ def spec(**changes):
     """As much of app.json as an id needs."""
     return {
         "archive": "/var/cache/a.tar.gz", "digest": "abc", "project": ".", "static": {"root": "static"}, "static_root_variable": True,
-        "secret_names": [], "secret_files": {}, "server_requirements": ["gunicorn==27.0.1"], "keep": 5,
+        "secret_names": [], "index_url": "", "secret_files": {}, "server_requirements": ["gunicorn==27.0.1"], "keep": 5,
         "server_files": {"server": "-w 2"}, "sandbox": ["MemoryMax=400M"],
         "environment": {"SECRET_KEY": "s", "DATABASE_URL": "postgres://a@/x"},
     } | changes  # fmt: skip
