@@ -195,7 +195,7 @@ class Site:
         """A bare connection to the front door."""
         return socket.create_connection(("127.0.0.1", self.public_port), timeout)
 
-    def get(self, domain, path="/", timeout=10):
+    def get(self, domain, path="/", timeout=10, headers=None):
         """Fetch a page through the front door, the certificate checked."""
         port = self.public_port
         context = ssl.create_default_context(cafile=str(self.secrets / "ca.crt"))
@@ -206,7 +206,7 @@ class Site:
 
         opener = urllib.request.build_opener(Connection())
         try:
-            return Answer(opener.open(f"https://{domain}:{port}{path}", timeout=timeout))
+            return Answer(opener.open(urllib.request.Request(f"https://{domain}:{port}{path}", headers=headers or {}), timeout=timeout))
         except urllib.error.HTTPError as error:
             return Answer(error)
 

@@ -1,0 +1,5 @@
+"""An installation that people use."""
+
+from config.settings.base import *  # noqa: F403
+
+DEBUG = False
