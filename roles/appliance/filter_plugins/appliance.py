@@ -690,6 +690,24 @@ def appliance_python_problems(sources, version):
     ]
 
 
+def appliance_import_problems(asked, apps, folder):
+    """What is wrong with `appliance_import`: a list of sentences. folder: what its paths are relative to."""
+    example = "type appliance_import: {app: shop, dump: ../shop.dump, media: ../media}"
+    unknown = sorted(set(asked) - {"app", "dump", "media", "overwrite"})
+    if unknown:
+        return [f"appliance_import.{unknown[0]}: unknown key; {example}"]
+    if asked.get("app") not in apps:
+        return [f"appliance_import.app: {asked.get('app') or 'missing'} is no app of the inventory; there are {', '.join(apps)}; {example}"]
+    if not (asked.get("dump") or asked.get("media")):
+        return [f"appliance_import: neither a dump nor media; {example}"]
+    problems = []
+    if asked.get("dump") and not Path(folder, asked["dump"]).is_file():
+        problems.append(f"appliance_import.dump: there is no file {Path(folder, asked['dump'])}; type a path relative to the inventory")
+    if asked.get("media") and not Path(folder, asked["media"]).is_dir():
+        problems.append(f"appliance_import.media: there is no folder {Path(folder, asked['media'])}; type a path relative to the inventory")
+    return problems
+
+
 def appliance_builds_for(hosts, hostvars):
     """What a program that is built for these hosts must be built on: host to ``{distribution, release, machine, python}``."""
     found = {}
@@ -718,6 +736,7 @@ class FilterModule:
                 "appliance_app_problems",
                 "appliance_apps_resolved",
                 "appliance_builds_for",
+                "appliance_import_problems",
                 "appliance_certificate_items",
                 "appliance_clients",
                 "appliance_chosen",

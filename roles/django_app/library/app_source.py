@@ -365,6 +365,8 @@ def read_source(params, keep, scratch):
         "digest": digest,
         "revision": revision,
         "requirements": requirements,
+        "wheels": "",
+        "wheels_digest": "",
         "requirements_digest": requirements_digest(os.path.join(root, project), requirements, made, params["requirements_extra"]),
     }
     result["requires_python"] = requires_python(root, project) if requires is None else requires
