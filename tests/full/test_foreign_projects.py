@@ -120,3 +120,79 @@ def test_guest_reaches_neither_database_nor_files_of_another(site):
     assert site.on("db1", f'echo "{query}" | runuser -u postgres -- psql -qtA').strip() == "f"
     for look in ("ls /srv/gallery/current/", "cat /etc/appliance/apps/gallery/environment", "cat /srv/gallery/media/private.txt"):
         assert "DENIED" in site.on("web1", f"runuser -u notes -- {look} 2>&1 | grep -qi denied && echo DENIED", check=False), look
+
+
+# -- An existing site moves in (playbooks/import.yml)
+
+
+@pytest.fixture(scope="module")
+def old_site(site, tmp_path_factory):
+    """A dump of a database that belonged to somebody else, and a folder of uploads."""
+    folder = tmp_path_factory.mktemp("old")
+    sql = "CREATE ROLE elsewhere; CREATE DATABASE elsewhere OWNER elsewhere;"
+    site.on("db1", "runuser -u postgres -- psql -q", input=sql)
+    copy = "runuser -u postgres -- pg_dump --no-owner notes"
+    site.on("db1", f"(echo 'SET ROLE elsewhere;'; {copy}) | runuser -u postgres -- psql -q -o /dev/null elsewhere", check=False)
+    site.on("db1", "runuser -u postgres -- psql -q elsewhere", input="INSERT INTO notes_note (text) VALUES ('moved in');")
+    packed = site.on("db1", "runuser -u postgres -- pg_dump -Fc elsewhere | base64")
+    (folder / "old.dump").write_bytes(base64.b64decode(packed))
+    (folder / "media/deep").mkdir(parents=True)
+    (folder / "media/deep/moved.txt").write_text("moved in\n")
+    return folder
+
+
+def move_in(site, **asked):
+    return site.play("playbooks/import.yml", "-e", json.dumps({"appliance_import": asked}), check=False)
+
+
+def count_notes(site):
+    return site.get("notes.example.test").text.count("<li>")
+
+
+def test_what_is_there_is_not_lost_by_accident(site, old_site):
+    """Neither rows nor uploads, and the refusal says what to type."""
+    notes = count_notes(site)
+    done = move_in(site, app="notes", dump=str(old_site / "old.dump"))
+    assert done.returncode != 0
+    assert "the database is not empty (notes_note" in done.stdout
+    assert "overwrite: true" in done.stdout
+    done = move_in(site, app="gallery", media=str(old_site / "media"))
+    assert done.returncode != 0
+    assert "/srv/gallery/media is not empty" in done.stdout
+    assert count_notes(site) == notes
+
+
+def test_dump_moves_in_and_belongs_to_the_app(site, old_site):
+    """What was dumped belonged to another user, whom this server's database does not know."""
+    notes = count_notes(site)
+    site.on("db1", "runuser -u postgres -- psql -q", input="DROP DATABASE elsewhere; DROP ROLE elsewhere;")
+    done = move_in(site, app="notes", dump=str(old_site / "old.dump"), overwrite=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    password = (site.secrets / "notes_database_password").read_text().strip()
+    assert password not in done.stdout
+    assert count_notes(site) == notes + 1
+    owners = site.on(
+        "db1", "runuser -u postgres -- psql -qtA notes", input="SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'"
+    )
+    assert owners.split() == ["notes"]
+
+
+def test_uploads_move_in_and_belong_to_the_app(site, old_site):
+    """Members may fetch them, strangers may not; what was there stays."""
+    done = move_in(site, app="gallery", media=str(old_site / "media"), overwrite=True)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert site.get("gallery.example.test", "/files/deep/moved.txt", headers=member(site)).text == "moved in\n"
+    assert site.get("gallery.example.test", "/files/private.txt", headers=member(site)).status == 200
+    assert site.get("gallery.example.test", "/files/deep/moved.txt").status == 401
+    assert site.on("web1", "stat -c '%U %G %a' /srv/gallery/media/deep/moved.txt").split() == ["gallery", "www-data", "640"]
+
+
+def test_damaged_dump_leaves_the_database_as_it_was(site, old_site):
+    """All or nothing: half a dump would be neither the old site nor the new one."""
+    notes = count_notes(site)
+    data = (old_site / "old.dump").read_bytes()
+    (old_site / "half.dump").write_bytes(data[: len(data) * 9 // 10])
+    done = move_in(site, app="notes", dump=str(old_site / "half.dump"), overwrite=True)
+    assert done.returncode != 0
+    assert "the database is as before" in done.stdout
+    assert count_notes(site) == notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
@@ -74,6 +76,9 @@ def inventory(copy_of):
     with tarfile.open(files / "mirror.tar.gz", "w:gz") as archive:
         archive.add(PROJECT, "mirror-1.0")
         archive.add(lock, "mirror-1.0/pylock.toml")
+    shutil.copytree(PROJECT, files / "built")
+    (files / "built/public").mkdir()
+    (files / "built/public/index.html").write_text("not built")
     with zipfile.ZipFile(files / "mirror-1.0-py3-none-any.whl", "w") as wheel:
         wheel.write(PROJECT / "mirror.py", "mirror.py")
         metadata = "Metadata-Version: 2.1\nName: mirror\nVersion: 1.0\nRequires-Dist: django>=5.2,<5.3\n"
@@ -144,6 +149,7 @@ def site(lab, inventory, repository):
             source={"git": repository["url"], "version": "main", "key": "../files/deploy_key", "host_key": repository["host_key"]},
             requirements=["pyproject.toml[prod]"],
         ),
+        "built": app("built", source={"path": "../files/built"}, pages=[{"url": "/built/", "root": "public"}]),
     }
     (inventory / "group_vars/all/main.yml").write_text(yaml.safe_dump({"appliance_apps": apps}))
     done = lab.play()
@@ -236,3 +242,87 @@ def test_another_deploy_key_is_refused(site, repository):
     """Not even if the operator's agent would do: the contract says which key."""
     said = site.refuses(keyed(site, repository, key=(repository["folder"] / "stranger").read_text()))
     assert "does not take appliance_apps.keyed.source.key" in said
+
+
+# -- build_on: control
+
+BUILD = {
+    "build_on": "control",
+    "build": ["mkdir -p public && echo $(hostname) $(date +%s%N) >public/index.html"],
+    "requirements_extra": ["whitenoise"],
+}
+
+
+def test_a_control_node_unlike_the_hosts_is_refused_naming_both(site):
+    """What is built for one Python does not run under another."""
+    said = site.refuses(with_app(site, "built", **BUILD))
+    assert re.search(
+        r"appliance_apps.built.build_on: what is built on .* \(this control node\) would not run on Debian 13 with Python 3.13", said
+    )
+
+
+class Control:
+    """ctl1, which is like the hosts, as the control node of the app `built`."""
+
+    def __init__(self, site):
+        self.site = site
+        git = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(git, cwd=ROOT, capture_output=True, check=True).stdout
+        self.copy(["-C", str(ROOT), "--null", "-T", "-"], "/root/appliance", listed)
+        folders = [str(path.relative_to("/")) for path in (site.inventory, files_of(site))]
+        self.copy(["-C", "/", *folders], "/")
+        self.copy(["-C", str(ROOT), str(site.secrets.relative_to(ROOT))], "/root/appliance")
+        key = Path(site.variables("all1")["ansible_ssh_private_key_file"]).read_text()
+        site.on("ctl1", "umask 077; mkdir -p /root/.ssh && cat >/root/.ssh/id_ed25519", input=key)
+        variables = {
+            "ansible_user": "ansible", "ansible_become": True, "ansible_python_interpreter": "/usr/bin/python3",
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null",
+            "appliance_name": f"lab-{site.name}", "appliance_public_port": site.public_port,
+        }  # fmt: skip
+        site.on("ctl1", "cat >/root/overlay.yml", input=yaml.safe_dump({"all": {"hosts": {"all1": variables}}}))
+        self.sh("apt-get -qq install python3-venv && python3 -m venv /root/venv")
+        self.sh("/root/venv/bin/pip install -q -r /root/appliance/requirements.lock")
+
+    def sh(self, command, check=True):
+        command = f"export DEBIAN_FRONTEND=noninteractive; {command}"
+        return self.site.lab("exec", "--on", "ctl1", "sh", "-c", command, check=check, timeout=900)
+
+    def copy(self, what, target, listed=None):
+        packed = subprocess.run(["tar", "-cz", *what], input=listed, capture_output=True, check=True).stdout
+        self.site.on("ctl1", f"mkdir -p {target} && base64 -d | tar -xz -C {target}", input=base64.b64encode(packed).decode())
+
+    def deploy(self, **contract):
+        """The inventory's `built` with these keys, released from there."""
+        told = yaml.safe_dump(with_app(self.site, "built", **contract))
+        self.site.on("ctl1", f"cat >{self.site.inventory}/group_vars/all/zz_told.yml", input=told)
+        command = f"ansible-playbook -i {self.site.inventory} -i /root/overlay.yml playbooks/deploy.yml -e appliance_deploy=built"
+        return self.sh(f"cd /root/appliance && PATH=/root/venv/bin:$PATH ANSIBLE_NOCOLOR=1 LC_ALL=C.UTF-8 {command}", check=False)
+
+
+@pytest.fixture(scope="module")
+def control(site):
+    """Its hosts reach no index meanwhile."""
+    control = Control(site)
+    nowhere = "[global]\nindex-url = https://192.0.2.1/simple\nretries = 0\ntimeout = 1\n"
+    site.on("all1", "cp /etc/pip.conf /root/pip.conf && cat >/etc/pip.conf", input=nowhere)
+    yield control
+    site.on("all1", "mv /root/pip.conf /etc/pip.conf")
+
+
+def test_a_host_installs_what_its_control_node_built(site, control):
+    """Wheels and files: the host has no npm, no git, no compiler, and no way to an index."""
+    done = control.deploy(**BUILD)
+    assert done.returncode == 0, done.stdout[-4000:]
+    page = site.get("built.example.test", "/built/").text
+    assert page.startswith("ctl1 ")
+    assert "whitenoise" in site.on("all1", "/srv/built/current/venv/bin/pip list")
+    again = control.deploy(**BUILD)
+    assert set(changes(again).values()) == {0}, again.stdout[-4000:]
+    assert site.get("built.example.test", "/built/").text == page, "it was built again"
+
+
+def test_twin_a_host_left_to_itself_reaches_no_index(site, control):
+    """The proof above would be none if it did."""
+    done = control.deploy(requirements_extra=["sqlparse", "pytz"])
+    assert done.returncode != 0
+    assert "No matching distribution found" in done.stdout
