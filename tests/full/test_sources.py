@@ -65,7 +65,7 @@ def inventory(copy_of):
     hosts["all"]["children"]["control"] = {"hosts": {"ctl1": None}}
     (target / "hosts.yml").write_text(yaml.safe_dump(hosts))
     flows = yaml.safe_load((target / "group_vars/all/flows.yml").read_text())
-    flows["appliance_flows"].append({"from": "control", "to": "all", "ports": [22]})
+    flows["appliance_flows"] += [{"from": "control", "to": "all", "ports": [22]}, {"from": "app", "to": "control", "ports": [8443]}]
     (target / "group_vars/all/flows.yml").write_text(yaml.safe_dump(flows))
     # Beside it: Ansible reads every file in an inventory's folder as an inventory.
     files = target.with_name("files")
@@ -242,6 +242,65 @@ def test_another_deploy_key_is_refused(site, repository):
     """Not even if the operator's agent would do: the contract says which key."""
     said = site.refuses(keyed(site, repository, key=(repository["folder"] / "stranger").read_text()))
     assert "does not take appliance_apps.keyed.source.key" in said
+
+
+# -- A private index
+
+INDEX = """
+import base64, functools, http.server, ssl
+class Index(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.headers.get("Authorization") == "Basic " + base64.b64encode(b"pip:hunter2222").decode():
+            return super().do_GET()
+        self.send_error(401)
+server = http.server.ThreadingHTTPServer(("", 8443), functools.partial(Index, directory="/root/index"))
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("/root/index.crt", "/root/index.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture(scope="module")
+def index(site):
+    """An index on ctl1 that wants a password, with the folder of wheels and one of its own. Its URL, without them."""
+    address, folders = site.variables("ctl1")["ansible_host"], files_of(site) / "index"
+    for wheel in files_of(site).glob("wheels/*.whl"):
+        folder = folders / "simple" / wheel.name.split("-")[0].replace("_", "-")
+        folder.mkdir(parents=True)
+        shutil.copy(wheel, folder)
+    (folders / "simple/private").mkdir()
+    with zipfile.ZipFile(folders / "simple/private/private-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("private.py", "")
+        wheel.writestr("private-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: private\nVersion: 1.0\n")
+        wheel.writestr("private-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("private-1.0.dist-info/RECORD", "")
+    packed = subprocess.run(["tar", "-cz", "-C", folders.parent, "index"], capture_output=True, check=True).stdout
+    site.on("ctl1", "base64 -d | tar -xz -C /root", input=base64.b64encode(packed).decode())
+    site.on("ctl1", "cat >/root/index.py", input=INDEX)
+    certificate = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=index -addext subjectAltName=IP:{address}"
+    site.on("ctl1", f"cd /root && {certificate} -keyout index.key -out index.crt && systemd-run --unit=index python3 /root/index.py")
+    trust = "cat >/usr/local/share/ca-certificates/index.crt && update-ca-certificates"
+    site.on("all1", trust, input=site.on("ctl1", "cat /root/index.crt"))
+    return f"{address}:8443/simple"
+
+
+def test_a_private_index_is_asked_and_its_password_shown_to_nobody(site, index):
+    """Neither in what Ansible prints, nor to the app, which has no use for it."""
+    with site.told(with_app(site, "built", index_url=f"https://pip:hunter2222@{index}", requirements_extra=["private"])):
+        done = site.play("site.yml", "--tags", "django_app", "-v")
+    assert "private" in site.on("all1", "/srv/built/current/venv/bin/pip list")
+    assert "hunter2222" not in done.stdout
+    assert "hunter2222" not in site.on("all1", "cat /etc/appliance/apps/built/environment")
+    assert site.on("all1", "stat -c '%U %a' /etc/appliance/apps/built/releases/*/pip.env").split() == ["root", "600"]
+
+
+def test_an_index_that_refuses_shows_no_password(site, index):
+    with site.told(with_app(site, "built", index_url=f"https://pip:wrong-pass-77@{index}", requirements_extra=["private==2"])):
+        done = site.play("site.yml", "--tags", "django_app", check=False)
+    assert done.returncode != 0
+    assert "No matching distribution" in done.stdout
+    assert "wrong-pass-77" not in done.stdout
 
 
 # -- build_on: control

@@ -365,3 +365,18 @@ def test_unknown_app_is_refused_with_the_known_ones(drawing):
     assert drawing.appliance_chosen_problems({"shop": {}, "blog": {}}, "shop, blgo") == [
         "appliance_deploy: there is no app 'blgo'; known: blog, shop"
     ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"app": "shop", "dmp": "x"}, "appliance_import.dmp: unknown key"),
+        ({"app": "shoop", "dump": "x"}, "appliance_import.app: shoop is no app of the inventory; there are shop"),
+        ({"app": "shop"}, "neither a dump nor media"),
+        ({"app": "shop", "dump": "absent"}, "appliance_import.dump: there is no file"),
+        ({"app": "shop", "media": "absent"}, "appliance_import.media: there is no folder"),
+    ],
+)
+def test_import_of_what_is_not_there_is_refused(drawing, tmp_path, asked, message):
+    """Before a file is copied or the app stopped."""
+    assert [message in problem for problem in drawing.appliance_import_problems(asked, {"shop": {}}, tmp_path)] == [True]

@@ -64,7 +64,7 @@ def django_app_problems(app, name):
     for key, kind in (("version", "git"), ("key", "git"), ("host_key", "git"), ("checksum", "archive")):
         if source.get(key) and not source.get(kind):
             problems.append(f"{where}.source.{key}: is for source.{kind} only; remove it")
-    if source.get("key") and not _by_ssh(source["git"]):
+    if source.get("key") and source.get("git") and not _by_ssh(source["git"]):
         problems.append(f"{where}.source.key: {source['git']} is not read by SSH; type git: ssh://git@host/path, or remove the key")
     if source.get("wheel") and app["requirements"] not in ([], ["requirements.txt"]):
         problems.append(f"{where}.requirements: a wheel says by itself what it needs; remove it, or type requirements_extra")
