@@ -236,6 +236,11 @@ def test_rollback_to_a_named_release_and_to_none_that_is_kept(site, project):
     done = site.play("playbooks/rollback.yml", "-e", "appliance_release=feedbeef", check=False)
     assert done.returncode != 0
     assert all(one in done.stdout for one in kept)
+    server = f"/etc/appliance/apps/shop/releases/{kept[-1]}/server"
+    site.on("web1", f"mv {server} /root/server")
+    refused = site.play("playbooks/rollback.yml", "-e", f"appliance_release={kept[-1]}", check=False)
+    site.on("web1", f"mv /root/server {server}")
+    assert "is older than the way releases are started now" in " ".join(refused.stdout.split())
     site.play("playbooks/rollback.yml", "-e", f"appliance_release={kept[-1]}")
     assert current(site) == kept[-1]
     deploy(site, "-e", "appliance_deploy_rolled_back=true")
