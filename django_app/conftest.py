@@ -27,7 +27,7 @@ os.environ |= {
     "MEDIA_ROOT": str(_folder / "media"),
     "RELEASE": "test-release",
 }
-for _name in ("CACHALOT", "CACHE_URL", "EMAIL_URL", "DEBUG", "TEMPLATE_ENGINE", "LOG_LEVEL"):
+for _name in ("CACHALOT", "CACHE_URL", "QUEUE_URL", "EMAIL_URL", "SHOP_EMAIL", "DEBUG", "TEMPLATE_ENGINE", "LOG_LEVEL"):
     os.environ.pop(_name, None)
 
 

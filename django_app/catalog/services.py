@@ -3,6 +3,7 @@
 import logging
 from io import BytesIO
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
 from PIL import Image, ImageOps
@@ -20,6 +21,10 @@ def add_review(product: Product, *, name: str, rating: int, text: str, author: U
     review.full_clean()
     review.save()
     logger.info("review added: review=%s product=%s", review.pk, product.pk)
+    if settings.QUEUE_URL:
+        from jobs.queue import enqueue  # a site without a queue carries none of it
+
+        enqueue("jobs.tasks.review_notice", review.pk)
     return review
 
 

@@ -58,6 +58,12 @@ def redis_cache(url: str) -> dict[str, Any]:
     }
 
 
+def queue(url: str) -> str:
+    if urlsplit(url).scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("must start with redis://, rediss:// or unix://")
+    return url
+
+
 def memcached(url: str) -> dict[str, Any]:
     parts = urlsplit(url)
     if bool(parts.netloc) == bool(parts.path.strip("/")):

@@ -28,11 +28,17 @@ CACHES = {
     | {"KEY_PREFIX": environment.optional("CACHE_KEY_PREFIX", "shop")}
 }
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+# Without QUEUE_URL there are no jobs.
+QUEUE_URL = environment.optional("QUEUE_URL", "", services.queue)
+# Read by rq when it is imported: all of its keys begin with it.
+os.environ["RQ_KEY_PREFIX"] = environment.optional("QUEUE_KEY_PREFIX", "shop") + ":rq"
 # Without EMAIL_URL no mail leaves; it is dropped rather than sent through a server that nobody named.
 globals().update(
     environment.optional("EMAIL_URL", {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}, services.mail)
 )
 DEFAULT_FROM_EMAIL = environment.optional("DEFAULT_FROM_EMAIL", "webmaster@localhost")
+# Who is told of each new review; nobody, unless it is set.
+SHOP_EMAIL = environment.optional("SHOP_EMAIL")
 
 environment.check()
 
@@ -45,6 +51,7 @@ INSTALLED_APPS = [
     "accounts",
     "catalog",
     "api",
+    "jobs",
     "status",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -17,6 +17,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from gateway_cache import conf, triggers
 
+from jobs.models import LastRun
+
 STARTED_AT = timezone.now()
 
 OK, DEGRADED, DOWN = "ok", "degraded", "down"
@@ -128,6 +130,35 @@ def database() -> Box:
         "Migrations": f"{len(missing)} to apply: {', '.join(missing)}" if missing else "all applied",
     }
     return Box("Database", DEGRADED if missing or not answers else OK, facts)
+
+
+def jobs() -> Box:
+    """What workers and timers have done; the queue itself, where there is one."""
+    facts: dict[str, Any] = {
+        run.name.capitalize(): f"{run.ran_at:%Y-%m-%d %H:%M:%S} UTC: {run.detail}" for run in LastRun.objects.all()
+    }
+    if not settings.QUEUE_URL:
+        return Box("Jobs", OK, facts, "No QUEUE_URL is set, so nothing is queued.")
+    from redis.exceptions import RedisError
+    from rq import Worker
+
+    from jobs.queue import queue
+
+    try:
+        line = queue()
+        workers = Worker.count(queue=line)
+        facts = {
+            "Queued": line.count,
+            "Begun": line.started_job_registry.get_job_count(cleanup=False),
+            "Failed": line.failed_job_registry.get_job_count(cleanup=False),
+            "Workers": workers,
+        } | facts
+    except RedisError as error:
+        remark = f"The queue does not answer ({type(error).__name__}); reviews go without a notice."
+        return Box("Jobs", DEGRADED, facts, remark)
+    if not workers:
+        return Box("Jobs", DEGRADED, facts, "Nobody works on the queue.")
+    return Box("Jobs", OK, facts)
 
 
 def unapplied_migrations() -> list[str]:

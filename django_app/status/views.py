@@ -42,5 +42,6 @@ def status(request: HttpRequest) -> HttpResponse:
         checks.shared_cache(),
         checks.kept_pages(),
         checks.database(),
+        checks.jobs(),
     ]
     return render(request, "status/status.html", {"boxes": boxes})

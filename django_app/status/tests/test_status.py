@@ -14,7 +14,7 @@ def boxes(answer):
 
 def test_status_shows_each_box(staff):
     shown = boxes(staff.get("/status/"))
-    assert list(shown) == ["Gateway", "Application", "Cache", "Kept pages", "Database"]
+    assert list(shown) == ["Gateway", "Application", "Cache", "Kept pages", "Database", "Jobs"]
     assert {box.state for box in shown.values()} == {"ok"}
     assert shown["Gateway"].facts["X-Request-ID"] == "test-request-1"
     assert shown["Application"].facts["Release"] == "test-release"
