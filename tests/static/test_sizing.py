@@ -107,6 +107,18 @@ def test_too_many_connections_are_told_with_the_number_to_set():
     assert sizing.appliance_connection_problems(list(hostvars), hostvars, 144) == []
 
 
+def test_workers_and_timers_are_counted():
+    """They are processes, too, and hold connections; a hand-over never has them twice."""
+    workers = {"mail": {"command": "x", "instances": 3, "connections": 2}, "beat": {"command": "x", "memory_mb": 64}}
+    with_them = {"app0": {**APP, "workers": workers, "timers": {"nightly": {}, "weekly": {"memory_mb": 200}}}}
+    plain, found = sizes(4096), sizing.appliance_sizes(with_them, 4096, 2, ("gateway", "cache", "app"), "redis")
+    assert found["needed_mb"] - plain["needed_mb"] == 3 * 128 + 64 + 200
+    assert sizing.appliance_connections(with_them, found)["app0"] - sizing.appliance_connections(apps(1), plain)["app0"] == 3 * 2 + 1 + 2
+    contract = load_module(ROOT / "roles/django_app/filter_plugins/django_app.py")
+    for defaults in (contract.WORKER, contract.TIMER):
+        assert (defaults["memory_mb"], defaults["connections"]) == (sizing.COMPANION_MB, sizing.COMPANION_CONNECTIONS)
+
+
 def test_somebody_elses_database_is_not_counted():
     """Its limit is not ours to know."""
     external = {"app0": {**APP, "database": {"external": {"host": "x"}}}}

@@ -13,6 +13,9 @@ RELEASE = 120
 #: Redis and Memcached take more than their data: fragments, clients, hash tables.
 OVERHEAD = 1.25
 
+#: Of a worker's instance and of a timer's command, unless the contract says otherwise (django_app's filters).
+COMPANION_MB, COMPANION_CONNECTIONS = 128, 1
+
 #: Each app: migrate and somebody's shell; and with tags in its page cache the feed. Beyond all apps: superuser, checks, backups.
 MANAGE, FEED, RESERVED = 2, 1, 10
 
@@ -23,6 +26,11 @@ def _clamp(low, value, high):
 
 def _keeps_pages(app):
     return (app.get("cache") or {}).get("mode", "off") != "off"
+
+
+def _companions(app, key, what, default):
+    """What all instances of the app's workers, or its timers, take together."""
+    return [int(one.get("instances", 1)) * int(one.get(what, default)) for one in (app.get(key) or {}).values()]
 
 
 def appliance_sizes(apps, memory_mb, cores, boxes, page_cache="none"):
@@ -50,6 +58,11 @@ def appliance_sizes(apps, memory_mb, cores, boxes, page_cache="none"):
     if "cache" in boxes:
         kept = sizes["redis_cache_mb"] * stores + sizes["memcached_mb"] * memcached + sizes["redis_queue_mb"] * ("queue" in used)
         taken += int(kept * OVERHEAD)
+
+    # A hand-over never has workers twice; timers seldom run at once.
+    if "app" in boxes:
+        taken += sum(sum(_companions(app, "workers", "memory_mb", COMPANION_MB)) for app in apps.values())
+        taken += max((one for app in apps.values() for one in _companions(app, "timers", "memory_mb", COMPANION_MB)), default=0)
 
     # What is left belongs to the database and the apps: where both are here, half to each, unless the apps need more to run at all.
     left = max(0, memory_mb - taken)
@@ -79,6 +92,8 @@ def appliance_connections(apps, sizes):
     return {
         name: sizes["apps"][name]["processes"] * sizes["apps"][name]["threads"] * 2
         + MANAGE
+        + sum(_companions(app, "workers", "connections", COMPANION_CONNECTIONS))
+        + sum(_companions(app, "timers", "connections", COMPANION_CONNECTIONS))
         + FEED * ((app.get("cache") or {}).get("mode") == "tags")
         for name, app in apps.items()
         if not (app.get("database") or {}).get("external")

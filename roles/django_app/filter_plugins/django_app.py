@@ -5,8 +5,20 @@ from __future__ import annotations
 import posixpath
 import re
 
+#: What an entry of the contract's ``workers`` and ``timers`` is unless it says otherwise.
+WORKER = {
+    "command": None, "instances": 1, "stop_signal": "TERM", "stop_seconds": 60, "start_seconds": 4, "listen": None, "hosts": "all",
+    "memory_mb": 128, "connections": 1,
+}  # fmt: skip
+TIMER = {"command": None, "on_calendar": None, "jitter_seconds": 60, "seconds": 3600, "hosts": "first", "memory_mb": 128, "connections": 1}
+#: The least of what is a number in them.
+LEAST = {
+    "instances": 1, "stop_seconds": 1, "start_seconds": 0, "memory_mb": 16, "connections": 0, "jitter_seconds": 0, "seconds": 1,
+}  # fmt: skip
+#: What a worker may be stopped by: whatever its software takes for an orderly end.
+SIGNALS = ("TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH")
+UNIT_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-LATER = "is not built yet; a later release brings it."
 
 
 def _as_file(app, name):
@@ -52,6 +64,64 @@ def _by_ssh(url):
     return url.startswith("ssh://") or bool(re.match(r"[^/:]+:(?!//)", url))
 
 
+def django_app_workers(workers, address=""):
+    """The contract's ``workers`` with their defaults; one that listens does so at `address`, unless it says another."""
+    found = {name: WORKER | one for name, one in workers.items()}
+    for one in found.values():
+        if one["listen"]:
+            one["listen"] = {"address": address or "0.0.0.0"} | one["listen"]  # noqa: S104 - what the firewall lets in is another matter
+    return found
+
+
+def django_app_timers(timers):
+    """The contract's ``timers`` with their defaults."""
+    return {name: TIMER | one for name, one in timers.items()}
+
+
+def _number(value, low=0):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _companion_problems(app, where):
+    """What is wrong with workers and timers."""
+    for kind, defaults in (("workers", WORKER), ("timers", TIMER)):
+        for name, one in app[kind].items():
+            here = f"{where}.{kind}.{name}"
+            if not UNIT_NAME.fullmatch(str(name)):
+                yield f"{here}: the name is part of a unit's; type lower-case letters, digits and _ only, a letter first, at most 31"
+                continue
+            if name == "feed" or (kind == "timers" and name in app["workers"]):
+                yield f"{here}: the journal knows {name} as another one's; choose another name"
+            if not isinstance(one, dict) or not isinstance(one.get("command"), str) or not one["command"].strip():
+                yield f"{here}.command: missing; type e.g. command: python manage.py {'work' if kind == 'workers' else 'clearsessions'}"
+                continue
+            yield from (f"{here}.{key}: unknown key; known: {', '.join(defaults)}" for key in one if key not in defaults)
+            one = defaults | one
+            yield from (
+                f"{here}.{key}: must be a whole number, {low} or more"
+                for key, low in LEAST.items()
+                if key in one and not _number(one[key], low)
+            )
+            if one["hosts"] not in ("all", "first"):
+                yield f"{here}.hosts: type all, or first for the first host of group app alone"
+            if kind == "timers" and (not isinstance(one["on_calendar"], str) or not one["on_calendar"].strip()):
+                yield f'{here}.on_calendar: missing; type e.g. on_calendar: "*-*-* 03:00" (systemd-analyze calendar explains it)'
+            if kind == "workers":
+                if one["stop_signal"] not in SIGNALS:
+                    yield f"{here}.stop_signal: {one['stop_signal']} is no orderly end; type one of {', '.join(SIGNALS)}"
+                yield from _listen_problems(one, here)
+
+
+def _listen_problems(worker, here):
+    listen = worker["listen"]
+    if listen is None:
+        return
+    if not isinstance(listen, dict) or set(listen) - {"port", "address"} or not _number(listen.get("port"), 1024) or listen["port"] > 65535:
+        yield f"{here}.listen: type e.g. listen: {{port: 8600}}, with a port from 1024 to 65535, and perhaps an address"
+    elif worker["instances"] != 1:
+        yield f"{here}.instances: one port is for one process; type instances: 1, and let the command fork"
+
+
 def _outside(path):
     return posixpath.isabs(path) or posixpath.normpath(path).startswith("..")
 
@@ -74,9 +144,7 @@ def django_app_problems(app, name):
         problems.append(f"{where}.index_url: type a URL that starts with https:// (pip trusts no other)")
     if app["index_url"] and app["wheels"]:
         problems.append(f"{where}.index_url: with wheels, no index is asked; remove one of the two")
-    for key in ("workers", "timers"):
-        if app[key]:
-            problems.append(f"{where}.{key}: this {LATER} Remove it.")
+    problems += _companion_problems(app, where)
     if not app["domains"]:
         problems.append(f"{where}.domains: missing; type e.g. domains: [shop.example.org]")
     for key in ("env", "secrets"):
@@ -140,5 +208,7 @@ class FilterModule:
                 "django_app_paths",
                 "django_app_problems",
                 "django_app_secret_files",
+                "django_app_timers",
+                "django_app_workers",
             )
         }

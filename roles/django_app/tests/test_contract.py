@@ -38,8 +38,20 @@ def test_the_defaults_have_no_problem():
         ({"source": {"wheel": "a==1"}, "requirements": ["pyproject.toml"]}, "shop.requirements"),
         ({"index_url": "http://x/simple"}, "shop.index_url"),
         ({"index_url": "https://x/simple", "wheels": "w"}, "shop.index_url"),
-        ({"workers": {"w": {}}}, "shop.workers"),
-        ({"timers": {"t": {}}}, "shop.timers"),
+        ({"workers": {"w": {}}}, "shop.workers.w.command"),
+        ({"workers": {"W-1": {"command": "x"}}}, "shop.workers.W-1"),
+        ({"workers": {"feed": {"command": "x"}}}, "shop.workers.feed"),
+        ({"workers": {"w": {"command": "x", "instance": 2}}}, "shop.workers.w.instance: unknown"),
+        ({"workers": {"w": {"command": "x", "instances": 0}}}, "shop.workers.w.instances"),
+        ({"workers": {"w": {"command": "x", "stop_seconds": "60"}}}, "shop.workers.w.stop_seconds"),
+        ({"workers": {"w": {"command": "x", "stop_signal": "KILL"}}}, "shop.workers.w.stop_signal"),
+        ({"workers": {"w": {"command": "x", "hosts": "web1"}}}, "shop.workers.w.hosts"),
+        ({"workers": {"w": {"command": "x", "listen": {"port": 80}}}}, "shop.workers.w.listen"),
+        ({"workers": {"w": {"command": "x", "listen": 8600}}}, "shop.workers.w.listen"),
+        ({"workers": {"w": {"command": "x", "listen": {"port": 8600}, "instances": 2}}}, "shop.workers.w.instances"),
+        ({"workers": {"w": {"command": "x"}}, "timers": {"w": {"command": "x", "on_calendar": "daily"}}}, "shop.timers.w"),
+        ({"timers": {"t": {"command": "x"}}}, "shop.timers.t.on_calendar"),
+        ({"timers": {"t": {"command": "x", "on_calendar": "daily", "seconds": 0}}}, "shop.timers.t.seconds"),
         ({"domains": []}, "shop.domains"),
         ({"env": {"A B": "x"}}, "shop.env"),
         ({"env": {"A": {"b": 1}}}, "shop.env.A"),
@@ -55,6 +67,13 @@ def test_the_defaults_have_no_problem():
 def test_a_problem_names_its_variable(changes, variable):
     problems = filters.django_app_problems(contract(**changes), "shop")
     assert [problem.startswith(f"appliance_apps.{variable}") for problem in problems] == [True]
+
+
+def test_workers_and_timers_with_a_command_are_all_it_takes():
+    app = contract(workers={"w": {"command": "x"}}, timers={"t": {"command": "x", "on_calendar": "daily"}})
+    assert filters.django_app_problems(app, "shop") == []
+    listen = filters.django_app_workers({"w": {"command": "x", "listen": {"port": 8600}}}, "192.0.2.1")["w"]["listen"]
+    assert listen == {"port": 8600, "address": "192.0.2.1"}
 
 
 def test_null_unsets_a_default_and_files_replace_their_variable():

@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -108,6 +109,44 @@ def test_secrets_are_blacked_out(release):
     secrets = release.secret_texts(environment, ["KEY"], {"TOKEN": "file-secret\n"})
     text = release.redact("s3cret-key p%40ssword p@ssword file-secret visible", secrets)
     assert text == "******** ******** ******** ******** visible"
+
+
+@pytest.mark.parametrize("text", ['a$b %n "q" \\n', "echo 'one'; exit 3\nexit 4", "$LISTEN_PORT"])
+def test_a_unit_s_command_reaches_the_shell_as_it_was_typed(release, text):
+    """What systemd undoes: C escapes within quotes, %% and $$."""
+    quoted = release.quote_argument(text)
+    assert quoted[0] == quoted[-1] == '"'
+    assert "\n" not in quoted, "a unit file's line ends there"
+    undone = {"%%": "%", "$$": "$", r"\n": "\n", r"\"": '"', r"\\": "\\"}
+    parts = re.findall(r"%%|\$\$|\\.|[^%$\\]", quoted[1:-1])
+    assert "".join(undone.get(part, part) for part in parts) == text
+
+
+def host(release, primary=True):
+    """An app on a host, as far as its workers' units need it."""
+
+    class App:
+        name, releases, etc, wanted = "shop", Path("/srv/shop/releases"), Path("/etc/appliance/apps/shop"), {"primary": primary}
+
+    common = {"hosts": "all", "memory_mb": 128, "connections": 1}
+    worker = common | {"command": "work", "instances": 2, "stop_signal": "INT", "stop_seconds": 9, "start_seconds": 4, "listen": None}
+    timer = common | {"command": "tidy", "on_calendar": "daily", "jitter_seconds": 60, "seconds": 30, "hosts": "first"}
+    return release.Release(App, spec(workers={"jobs": worker, "beat": worker | {"hosts": "first"}}, timers={"tidy": timer}), "r1")
+
+
+def test_what_must_not_happen_twice_is_on_the_first_host_alone(release):
+    """A timer on each of two hosts sends every letter twice."""
+    first, other = host(release), host(release, primary=False)
+    assert len(first.worker_instances()) == 4
+    assert other.worker_instances() == ["shop-worker-jobs@1.service", "shop-worker-jobs@2.service"]
+    assert (first.timer_units(), other.timer_units()) == (["shop-timer-tidy.timer"], [])
+    assert list(other.companions()) == ["shop-worker-jobs@.service"]
+
+
+def test_a_worker_is_stopped_as_its_contract_says(release):
+    """systemd's own 90 seconds and SIGTERM would be somebody else's grace."""
+    lines = host(release).companions()["shop-worker-jobs@.service"].splitlines()
+    assert {"KillSignal=SIGINT", "TimeoutStopSec=9", "MemoryMax=128M", "Environment=APPLIANCE_RELEASE=r1", "Restart=always"} <= set(lines)
 
 
 def spec(**changes):

@@ -57,6 +57,7 @@ def verify_apps(apps):
             "redirects": list(app["redirects"]),
             "health": {key: app["health"][key] for key in ("path", "status")},
             "redis": any(app["redis"].get(use) for use in ("cache", "queue")),
+            "companions": bool(app["workers"] or app["timers"]),
             "cache": {"mode": app["cache"]["mode"], "path": next(iter(app["cache"]["paths"]), "/")},
             "sslmode": (app["database"].get("external") or {}).get("sslmode", "verify-full"),
         }

@@ -26,7 +26,7 @@ description:
     host, and its C(clock) beside C(asked_at), the control node's time when it asked.
 options:
   boxes: {description: Which boxes of the drawing the host is, type: list, elements: str, required: true}
-  apps: {description: "The apps, as name, domains, redirects, health, redis, cache", type: list, elements: dict, required: true}
+  apps: {description: "The apps, as name, domains, redirects, health, redis, cache, companions", type: list, elements: dict, required: true}
   memcached: {description: "Instances of Memcached on the host: name, perhaps listen and port", type: list, elements: dict, default: []}
   store: {description: "Where gateways share pages: backend, and socket or host, port, ca, server_name", type: dict, default: {}}
   address: {description: The host's own address, type: str, required: true}
@@ -213,6 +213,8 @@ class Checks:
             if "app" in self.boxes:
                 yield f"{app['name']} on its socket", lambda app=app: self.app_socket(app)
                 yield f"{app['name']} database", lambda app=app: self.app_database(app)
+                if app["companions"]:
+                    yield f"{app['name']} workers and timers", lambda app=app: self.app_companions(app)
                 if app["redis"]:
                     yield f"{app['name']} redis", lambda app=app: self.app_redis(app)
 
@@ -413,6 +415,17 @@ class Checks:
         migrated = answer.get("migrated")
         words = {True: "all applied", False: f"some are not applied; see {name}-manage showmigrations"}
         yield f"{name} migrations", bool(migrated), words.get(migrated) or brief(answer["error"])
+
+    def app_companions(self, app):
+        """Those of the serving release, each of them at work, and no others."""
+        code, output = run("appliance-release", "status", app["name"])
+        if code:
+            yield f"{app['name']} workers and timers", False, brief(output)
+            return
+        told = json.loads(output)
+        found = f"{len(told.get('workers', []))} workers and {len(told.get('timers', []))} timers of release {told['current']}"
+        wrong = told.get("out_of_step", ["no release serves"])
+        yield f"{app['name']} workers and timers", not wrong, "; ".join(wrong) or found
 
     def app_redis(self, app):
         """With the very credentials in the app's environment, whatever the variable is called there."""
