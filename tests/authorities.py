@@ -27,6 +27,13 @@ def sign(subject, public_key, issuer, signing_key, *, days, names=(), authority=
         builder.serial_number(x509.random_serial_number()).not_valid_before(min(now, end) - datetime.timedelta(days=1)).not_valid_after(end)
     )
     builder = builder.add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+    # Since Python 3.13, a certificate without these is refused (VERIFY_X509_STRICT).
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False)
+    if authority:
+        usage = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"]
+        usage = dict.fromkeys([*usage, "encipher_only", "decipher_only"], False)
+        builder = builder.add_extension(x509.KeyUsage(key_cert_sign=True, crl_sign=True, **usage), critical=True)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(signing_key, hashes.SHA256())
