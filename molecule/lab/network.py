@@ -103,8 +103,10 @@ def create_outside(plan, name, number, addresses):
 
 
 def set_router():
-    for key, value in {"net/ipv4/ip_forward": 1, "net/ipv6/conf/all/forwarding": 1, "net/ipv4/conf/all/rp_filter": 0,
-                       "net/ipv4/conf/all/send_redirects": 0, f"net/ipv4/conf/{BRIDGE}/send_redirects": 0,
+    # A switch looks into no packet; where Docker has been, a bridge hands each of them to iptables.
+    switch = {f"net/bridge/bridge-nf-call-{tables}": 0 for tables in ("iptables", "ip6tables", "arptables")}
+    for key, value in {**switch, "net/ipv4/ip_forward": 1, "net/ipv6/conf/all/forwarding": 1,
+                       "net/ipv4/conf/all/rp_filter": 0, "net/ipv4/conf/all/send_redirects": 0, f"net/ipv4/conf/{BRIDGE}/send_redirects": 0,
                        "net/ipv4/ping_group_range": "0 2147483647"}.items():
         if Path("/proc/sys", key).exists():
             Path("/proc/sys", key).write_text(f"{value}\n")
