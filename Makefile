@@ -8,7 +8,7 @@ BOTH      := -i $(INVENTORY) -i $(OVERLAY)
 export PATH
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-test up down converge verify status diagram bench check test test-full lock clean
+.PHONY: help venv venv-test up down converge verify status diagram bench deploy-demo check test test-full lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ SECONDS ?= 2
 bench: venv ## Measure it beside stock peers (ROUNDS= SECONDS= DRAWING= ONLY= QUICK=1 KEEP=1 REUSE=1 RECORD=1)
 	@$(VENV)/bin/python bench --inventory $(DRAWING) --rounds $(ROUNDS) --seconds $(SECONDS) \
 		$(if $(ONLY),--only "$(ONLY)") $(if $(QUICK),--quick) $(if $(KEEP),--keep) $(if $(REUSE),--reuse) $(if $(RECORD),--record)
+
+deploy-demo: venv ## Show a good release, a broken one and a rollback in the lab, under load (KEEP=1)
+	@$(VENV)/bin/python tests/deploy_demo.py $(if $(KEEP),--keep)
 
 check: venv-test ## Static checks only, in under a minute
 	@tests/run check

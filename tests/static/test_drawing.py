@@ -221,7 +221,7 @@ def test_misspelt_secret_is_refused(drawing):
 
 def test_certificate_for_what_is_no_app_is_refused(drawing):
     """Else it would be left lying, and the private authority's served; or clients inside, which trust only that one, would break."""
-    found = drawing.appliance_unknown_certificates({"shpo": {}, "postgresql": {}, "shop": {}}, {"shop": {}})
+    found = drawing.appliance_unknown_certificates({"shpo": {}, "postgresql": {}, "shop": {}}, {"shop": GOOD})
     assert len(found) == 2
     assert "Did you mean shop?" in found[0]
     assert found[1].startswith("appliance_certificates.postgresql: no app has this name")
@@ -238,8 +238,45 @@ def test_other_secret_than_the_host_knows_is_told_unless_replaced_on_purpose(dra
 def test_somebodys_account_is_not_taken_over(drawing):
     """It would lose its shell, its password and its home."""
     ours, theirs = "shop:x:999:999::/var/lib/shop:/usr/sbin/nologin", "ops:x:1000:1000:Ops:/home/ops:/bin/bash"
-    assert drawing.appliance_account_problems(ours) == []
-    assert "appliance_apps.ops: the host has an account ops" in drawing.appliance_account_problems(f"{ours}\n{theirs}")[0]
+    assert drawing.appliance_account_problems(ours, ["shop", "ops"]) == []
+    assert "appliance_apps.ops: the host has an account ops" in drawing.appliance_account_problems(f"{ours}\n{theirs}", ["shop", "ops"])[0]
+
+
+def test_app_that_the_inventory_forgot_is_not_left_to_itself(drawing):
+    """It would run on, unpatched and unseen, or be served by nobody knows what."""
+    found = drawing.appliance_account_problems("shop\nold\ngone", ["shop", "gone"])
+    assert len(found) == 1
+    assert "old: {state: absent}" in found[0]
+
+
+def test_absent_app_needs_no_more_than_its_name(drawing):
+    """Its contract may be gone with its source."""
+    apps = {"shop": GOOD, "old": {"state": "absent"}}
+    assert list(drawing.appliance_apps_resolved(apps, DEFAULTS)) == ["shop"]
+    assert drawing.appliance_apps_absent(apps) == ["old"]
+    assert "system account" in drawing.appliance_app_problems({}, {}, ["postgres"])[0]
+
+
+def test_apps_share_a_domain_by_paths(drawing):
+    """One certificate, that of the app at the root; URLs that were not stated lie under the path."""
+    apps = {"blog": {**GOOD, "path": "/blog/", "media": {"url": "/pictures/"}}, "shop": GOOD}
+    assert problems(drawing, apps) == []
+    found = drawing.appliance_apps_resolved(apps, DEFAULTS)
+    blog, shop = drawing.appliance_sites(found, True, [])
+    assert (blog["path"], blog["static"]["url"], blog["media"]["url"]) == ("/blog/", "/blog/static/", "/pictures/")
+    assert blog["certificate"] == shop["certificate"] == "shop"
+    items = drawing.appliance_certificate_items("a", BOXES, found, [], {}, [])
+    assert [item["name"] for item in items] == ["shop"]
+    assert "with the certificate of shop" in drawing.appliance_unknown_certificates({"blog": {}}, found)[0]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [GOOD, {**GOOD, "path": "/"}, {**GOOD, "path": "/blog/", "domains": ["shop.example.test", "other.example.test"]}],
+)
+def test_one_domain_is_not_two_apps_at_the_same_place(drawing, other):
+    """One of them would never be asked."""
+    assert any("belongs to one app" in one for one in problems(drawing, {"shop": GOOD, "blog": other}))
 
 
 CACHED = {"cache": {"mode": "tags"}}

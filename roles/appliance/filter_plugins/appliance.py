@@ -198,22 +198,61 @@ def appliance_clients(flows, port, host, groups, hostvars, networks, itself=True
 
 
 def appliance_apps_resolved(apps, defaults):
-    """Every app with the contract's defaults beneath it.
+    """Every app that is to be there, with the contract's defaults beneath it.
 
     A section (``static``, ``limits``, …) is merged key by key, anything else is replaced whole. Values of ``env``
     and ``secrets`` are not even looked at: they may be templates that need the very app that is being resolved.
+    What an app under a path did not say of its URLs lies under that path, too.
     """
     resolved = {}
     for name, app in (apps or {}).items():
         if not isinstance(app, dict):
             raise AnsibleFilterError(f"appliance_apps.{name}: must be a dictionary of the app contract's keys")
+        if app.get("state") == "absent":
+            continue
         merged = dict(defaults)
         for key, value in app.items():
             beneath = defaults.get(key)
             sections = bool(beneath) and isinstance(beneath, dict) and isinstance(value, dict)
             merged[key] = {**beneath, **value} if sections else value
+        path = str(merged.get("path") or "/")
+        for section, key, url in (("static", "url", "static/"), ("media", "url", "media/"), ("cache", "paths", None)):
+            if path != "/" and isinstance(merged.get(section), dict) and key not in (app.get(section) or {}):
+                merged[section] = {**merged[section], key: f"{path}{url}" if url else [path]}
         resolved[name] = merged
     return resolved
+
+
+def appliance_apps_absent(apps):
+    """Names of the apps that are to be removed."""
+    return [name for name, app in (apps or {}).items() if isinstance(app, dict) and app.get("state") == "absent"]
+
+
+def _name_problems(name):
+    where = f"appliance_apps.{name}"
+    if not APP_NAME.match(name):
+        return [
+            f"{where}: the name becomes a user, a unit and a database; type lower-case letters, digits and _ only,"
+            " a letter first, at most 31"
+        ]
+    if name in RESERVED_NAMES:
+        return [f"{where}: {name} is the name of a system account or unit; choose another one"]
+    return []
+
+
+def _path(app):
+    return app.get("path") or "/"
+
+
+def _share_domains(app, other):
+    """Whether two apps may have the same host names: all of them, and a path each."""
+    return other is not None and app is not other and sorted(app["domains"]) == sorted(other["domains"]) and _path(app) != _path(other)
+
+
+def _owner_of_domains(name, apps):
+    """The app whose certificate is shown: that at the domain's root, or the first."""
+    sharing = [one for one, app in apps.items() if sorted(app["domains"]) == sorted(apps[name]["domains"])]
+    return next((one for one in sharing if _path(apps[one]) == "/"), sharing[0])
 
 
 def _keeps_uploads(app):
@@ -221,23 +260,17 @@ def _keeps_uploads(app):
     return bool(media.get("root")) and media.get("served_by") != "none"
 
 
-def appliance_app_problems(apps, groups):
+def appliance_app_problems(apps, groups, absent=()):
     """What a schema cannot say about the apps: a list of sentences, each naming a variable and the remedy.
 
-    apps: resolved apps. groups: the inventory's groups.
+    apps: resolved apps. groups: the inventory's groups. absent: names of apps to be removed.
     """
-    problems = []
+    problems = [problem for name in absent for problem in _name_problems(name)]
     hosts_of_apps = len(groups.get("app") or [])
     owner_of_domain = {}
     for name, app in apps.items():
         where = f"appliance_apps.{name}"
-        if not APP_NAME.match(name):
-            problems.append(
-                f"{where}: the name becomes a user, a unit and a database; type lower-case letters, digits and _ only,"
-                " a letter first, at most 31"
-            )
-        elif name in RESERVED_NAMES:
-            problems.append(f"{where}: {name} is the name of a system account or unit; choose another one")
+        problems += _name_problems(name)
         domains = app.get("domains") or []
         if not domains:
             problems.append(f"{where}.domains: missing; type e.g. domains: [shop.example.org]")
@@ -245,10 +278,13 @@ def appliance_app_problems(apps, groups):
             for domain in app.get(key) or []:
                 if not DOMAIN.match(str(domain)):
                     problems.append(f"{where}.{key}: {domain} is no host name; type it in lower case, without scheme and port")
-                elif domain in owner_of_domain:
-                    problems.append(f"{where}.{key}: {domain} is also named by {owner_of_domain[domain]}; a name belongs to one app, once")
+                elif domain in owner_of_domain and not (key == "domains" and _share_domains(app, apps.get(owner_of_domain[domain][1]))):
+                    problems.append(
+                        f"{where}.{key}: {domain} is also named by {owner_of_domain[domain][0]}; a name belongs to one app, once,"
+                        " or to apps with the same domains and a path each"
+                    )
                 else:
-                    owner_of_domain[domain] = f"{where}.{key}"
+                    owner_of_domain.setdefault(domain, (f"{where}.{key}", name if key == "domains" else None))
         source = app.get("source") or {}
         kinds = [kind for kind in ("path", "git", "archive", "wheel") if source.get(kind)]
         if len(kinds) != 1:
@@ -383,7 +419,8 @@ def appliance_certificate_items(host, groups, apps, addresses, provided, cache_t
         items.append({"name": "origin", **here, "domains": [domain for app in apps.values() for domain in app["domains"]]})
     if "gateway" in boxes:
         for name, app in apps.items():
-            items.append({"name": name, "domains": [*app["domains"], *(app.get("redirects") or [])], "addresses": []})
+            if _owner_of_domains(name, apps) == name:
+                items.append({"name": name, "domains": [*app["domains"], *(app.get("redirects") or [])], "addresses": []})
     return [{**item, **({"provided": provided[item["name"]]} if item["name"] in provided else {})} for item in items]
 
 
@@ -472,9 +509,10 @@ def appliance_sites(apps, local, origins, tls_dir="/etc/appliance/tls"):
         static, media = app.get("static") or {}, app.get("media") or {}
         site = {
             "name": name,
-            "domains": list(app["domains"]),
+            "domains": list(apps[_owner_of_domains(name, apps)]["domains"]),
             "redirects": list(app.get("redirects") or []),
-            "certificate": name,
+            "path": _path(app),
+            "certificate": _owner_of_domains(name, apps),
             "limits": dict(app["limits"]),
             "upstream": {"socket": f"/run/{name}/{name}.sock"} if local else {"addresses": origins, "ca": f"{tls_dir}/ca.pem"},
         }
@@ -628,6 +666,11 @@ def appliance_unknown_certificates(provided, apps):
     """
     problems = []
     for name in provided:
+        if name in apps and _owner_of_domains(name, apps) != name:
+            problems.append(
+                f"appliance_certificates.{name}: {', '.join(apps[name]['domains'])} is served with the certificate of"
+                f" {_owner_of_domains(name, apps)}; name it there"
+            )
         if name not in apps:
             close = difflib.get_close_matches(name, apps, n=1)
             problems.append(
@@ -664,13 +707,21 @@ def appliance_host_problems(facts, disks, distributions, memory_mb, disk_mb):
     return problems
 
 
-def appliance_account_problems(accounts):
-    """Apps that would take over somebody's account: a list of sentences.
+def appliance_account_problems(accounts, apps):
+    """Apps that would take over somebody's account, and apps that the inventory forgot: a list of sentences.
 
-    accounts: what ``getent passwd`` said of the apps' names. An app's own account lives in ``/var/lib/<app>``.
+    accounts: what ``getent passwd`` said of the apps' names, and a line for each app of the host. An app's own
+    account lives in ``/var/lib/<app>``. apps: names of all apps of the inventory, absent ones too.
     """
     problems = []
     for line in accounts.splitlines():
+        if ":" not in line:
+            if line not in apps:
+                problems.append(
+                    f"appliance_apps.{line}: the host runs this app, and the inventory does not name it; put it back, or type"
+                    f" {line}: {{state: absent}} to have it removed after a last dump"
+                )
+            continue
         name, home = line.split(":")[0], line.split(":")[5]
         if home != f"/var/lib/{name}":
             problems.append(f"appliance_apps.{name}: the host has an account {name} with the home {home}; choose another name for the app")
@@ -734,6 +785,7 @@ class FilterModule:
                 "appliance_addresses",
                 "appliance_app_secrets",
                 "appliance_app_problems",
+                "appliance_apps_absent",
                 "appliance_apps_resolved",
                 "appliance_builds_for",
                 "appliance_import_problems",

@@ -26,6 +26,8 @@ except ImportError:
 
 MARKS = {"X-Appliance-Release": os.environ.get("APPLIANCE_RELEASE"), "X-Appliance-Content": os.environ.get("APPLIANCE_CONTENT")}
 MARKS = [(name, value) for name, value in MARKS.items() if value]
+#: Where the app lies on its domain, without the last slash.
+PATH = os.environ.get("APPLIANCE_PATH", "")
 BODILESS = ("1", "204", "304")
 
 
@@ -110,7 +112,12 @@ def wrap(project):
         if environ.get("HTTP_X_FORWARDED_PROTO") == "https":
             environ["wsgi.url_scheme"] = "https"
         # For the access log: as it was sent, so that no line break in it starts a line of somebody's own.
-        environ["appliance.path"] = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
+        path = environ.get("PATH_INFO", "")
+        environ["appliance.path"] = quote(path, encoding="latin-1")
+        if PATH:
+            environ["SCRIPT_NAME"] = PATH
+            if path.startswith(f"{PATH}/"):  # a probe comes without
+                environ["PATH_INFO"] = path[len(PATH) :]
         marks = MARKS if "HTTP_X_APPLIANCE_PROBE" in environ else []
         if uwsgi is None:
             if not marks:

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -26,7 +27,7 @@ description:
     host, and its C(clock) beside C(asked_at), the control node's time when it asked.
 options:
   boxes: {description: Which boxes of the drawing the host is, type: list, elements: str, required: true}
-  apps: {description: "The apps, as name, domains, redirects, health, redis, cache, companions", type: list, elements: dict, required: true}
+  apps: {description: "The apps; see filter verify_apps", type: list, elements: dict, required: true}
   memcached: {description: "Instances of Memcached on the host: name, perhaps listen and port", type: list, elements: dict, default: []}
   store: {description: "Where gateways share pages: backend, and socket or host, port, ca, server_name", type: dict, default: {}}
   address: {description: The host's own address, type: str, required: true}
@@ -63,7 +64,7 @@ ASK_APP = """
 import io, json
 from django.core.management import call_command
 from django.db import connection
-answer = {}
+answer = {"engine": connection.vendor}
 try:
     with connection.cursor() as cursor:
         cursor.execute("select current_user, ssl, version from pg_stat_ssl where pid = pg_backend_pid()")
@@ -209,7 +210,8 @@ class Checks:
             if "gateway" in self.boxes:
                 for number, domain in enumerate([*app["domains"], *app["redirects"]]):
                     redirected = number >= len(app["domains"])
-                    yield f"https://{domain}", lambda app=app, domain=domain, redirected=redirected: self.site(app, domain, redirected)
+                    title = f"https://{domain}{app['path'].rstrip('/')}"
+                    yield title, partial(self.site, app, domain, redirected, title)
             if "app" in self.boxes:
                 yield f"{app['name']} on its socket", lambda app=app: self.app_socket(app)
                 yield f"{app['name']} database", lambda app=app: self.app_database(app)
@@ -309,7 +311,7 @@ class Checks:
         context.load_verify_locations(cadata=Path(self.tls_dir, "ca.pem").read_text())
         return DirectHTTPSConnection(domain, self.address, context, 10)
 
-    def site(self, app, domain, redirected):
+    def site(self, app, domain, redirected, title):
         """Through the front door."""
         connection = self.front_door(domain)
         started = time.monotonic()
@@ -324,7 +326,7 @@ class Checks:
         detail = f"{said} from {path} in {(time.monotonic() - started) * 1000:.0f} ms"
         if expires and expires - time.time() < self.certificate_days * 86400:
             fine, detail = False, f"{detail}, but the certificate that is served expires in {int(expires - time.time()) // 86400} days"
-        yield f"https://{domain}", fine, detail
+        yield title, fine, detail
 
     def page_cache(self, app):
         """A page asked for again comes from the cache; once more, should it have changed in between."""
@@ -403,6 +405,9 @@ class Checks:
         code, output = run(f"{name}-manage", "shell", "-c", ASK_APP)
         told = re.findall(r"^verify (\{.*\})$", output, re.MULTILINE)
         answer = json.loads(told[-1]) if told else {"error": brief(output) if code else "manage.py shell said nothing"}
+        if answer.get("engine", "postgresql") != "postgresql":
+            yield f"{name} database", None, f"the project has its own ({answer['engine']}), which was not tried"
+            return
         if "user" not in answer:
             yield f"{name} database", False, brief(answer["error"])
             yield f"{name} migrations", False, "not known without the database"
