@@ -25,6 +25,10 @@ PATIENT = {
 }
 
 
+#: How it looks when nobody answers because the connection is gone.
+CLOSED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
+
+
 class Visitor(threading.Thread):
     """One browser: asks for one thing after another until its Load is over."""
 
@@ -40,7 +44,7 @@ class Visitor(threading.Thread):
         return connection
 
     def run(self):
-        connection = self.connect()
+        connection, idle = self.connect(), False
         method, path, body, headers = next(self.requests)
         while not self.load.over.is_set():
             try:
@@ -56,9 +60,14 @@ class Visitor(threading.Thread):
                     self.written += 1
                 method, path, body, headers = self.requests.send((answer, page.decode(errors="replace")))
             except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                # nginx may close an idle connection while the next request is under way: browsers ask again, once.
+                if self.load.again and idle and isinstance(error, CLOSED):
+                    idle = False
+                    continue
                 self.answers += 1
                 self.failures.append(f"{time.strftime('%X')} {method} {path}: {error!r}")
-                connection.close()
+            idle = connection.sock is not None
             time.sleep(self.load.pause)
 
 
@@ -66,13 +75,14 @@ class Load:
     """Visitors of the reference app, for as long as the block lasts.
 
     site: see site_in_lab. times: how many of each kind. pause: seconds between one's requests. slow: the domain of an app `mirror`
-    (tests/projects), whose pages are then asked for as well and take 2 seconds.
+    (tests/projects), whose pages are then asked for as well and take 2 seconds. again: do as browsers do when a connection
+    that was idle turns out to be closed; nginx closes such connections when its configuration changes.
     """
 
     READERS, WRITERS = ["/readyz", "/catalog/", "/api/products/", "/search/?q=lamp"], 3
 
-    def __init__(self, site, times=1, pause=0.1, slow=""):
-        self.port, self.pause = site.public_port, pause
+    def __init__(self, site, times=1, pause=0.1, slow="", again=False):
+        self.port, self.pause, self.again = site.public_port, pause, again
         self.context = ssl.create_default_context(cafile=str(site.secrets / "ca.crt"))
         self.product = re.search(r'href="(/products/[\w-]+/)"', site.get(DOMAIN, "/catalog/").text)[1]
         self.over = threading.Event()
