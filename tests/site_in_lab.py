@@ -93,11 +93,11 @@ class Site:
         """The command line of a run."""
         return ["ansible-playbook", "-i", str(self.inventory), "-i", str(self.overlay), playbook, *args]
 
-    def play(self, playbook="site.yml", *args, check=True, timeout=1500):
-        """Run a playbook to its end; with check, it must succeed."""
+    def play(self, playbook="site.yml", *args, check=True, timeout=1500, root=ROOT):
+        """Run a playbook to its end; with check, it must succeed. root: another copy of the project."""
         done = subprocess.run(
             self.command(playbook, *args),
-            cwd=ROOT,
+            cwd=root,
             env=self.env,
             text=True,
             stdout=subprocess.PIPE,
