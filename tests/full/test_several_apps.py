@@ -95,9 +95,8 @@ def test_app_reaches_nothing_of_its_neighbour(site):
     for name, wanted in (("notes", "connected"), ("shop", "rejects connection")):
         script = CONNECT.format(host=host, password=password, name=name)
         assert wanted in site.on("web1", "/srv/notes/current/venv/bin/python -", input=script)
-    for look in ("ls /srv/{app}/current/", "cat /etc/appliance/apps/{app}/environment", "ls /srv/{app}/media/", "ls /var/lib/{app}/"):
-        command = f"runuser -u notes -- {look}"
-        assert "denied" in site.on("web1", command.format(app="shop"), check=False), look
+    for place in ("/srv/shop/current/", "/srv/shop/media/", "/var/lib/shop/", "/var/cache/shop/", "/etc/appliance/apps/shop/environment"):
+        assert "denied" in site.on("web1", f"runuser -u notes -- ls {place} && runuser -u notes -- cat {place}", check=False), place
     site.on("web1", "runuser -u notes -- ls /srv/notes/current/")
 
 
