@@ -10,8 +10,10 @@ class Command(BaseCommand):
 
     def handle(self, **options):
         link = connection()
-        # What a killed worker was at is noticed by the lapse of its heartbeat, and looked for at these intervals.
-        worker = Worker([queue(link)], connection=link, maintenance_interval=10, job_monitoring_interval=5)
+        # What a killed worker was at is noticed when it has not been heard of for a minute; that is looked for whenever
+        # a wait for jobs is over, which takes a quarter of a minute less than the worker's own time to live.
+        patience = {"worker_ttl": 30, "maintenance_interval": 10, "job_monitoring_interval": 5}
+        worker = Worker([queue(link)], connection=link, **patience)
         # Each job is done by a child of its own.
         connections.close_all()
         worker.work(logging_level="INFO", with_scheduler=True)
