@@ -144,7 +144,7 @@ def test_app_that_the_inventory_forgot_is_refused_and_one_that_is_to_go_goes(sit
     site.on("web1", "install -o notes -d /var/lib/notes && echo kept >/var/lib/notes/file")
     foretold = site.play("site.yml", "--check")
     assert site.get(NOTES).status == 200
-    assert changes(foretold)["db1"] == 1
+    assert changes(foretold)["db1"] >= 1
     with Load(site) as load:
         site.play()
     assert load.failures == []
