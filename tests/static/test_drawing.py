@@ -270,6 +270,19 @@ def test_apps_share_a_domain_by_paths(drawing):
     assert "with the certificate of shop" in drawing.appliance_unknown_certificates({"blog": {}}, found)[0]
 
 
+def test_two_workers_do_not_listen_on_one_port(drawing):
+    """The second would restart for ever; nor may one take a port of the appliance's own."""
+    apps = {
+        name: {**GOOD, "domains": [f"{name}.example.test"], "workers": {"push": {"command": "x", "listen": {"port": port}}}}
+        for name, port in (("a", 8600), ("b", 8600), ("c", 8601), ("d", 443))
+    }
+    found = drawing.appliance_app_problems(drawing.appliance_apps_resolved(apps, DEFAULTS), BOXES)
+    assert [one.partition(";")[0] for one in found] == [
+        "appliance_apps.b.workers.push.listen.port: 8600 is used by appliance_apps.a.workers.push",
+        "appliance_apps.d.workers.push.listen.port: 443 is used by the appliance",
+    ]
+
+
 @pytest.mark.parametrize(
     "other",
     [GOOD, {**GOOD, "path": "/"}, {**GOOD, "path": "/blog/", "domains": ["shop.example.test", "other.example.test"]}],

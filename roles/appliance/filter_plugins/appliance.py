@@ -45,6 +45,9 @@ PAGES = "pages"
 #: What may be that store, and its port.
 STORES = {"redis": 6379, "memcached": 11211}
 
+#: Where the appliance's own services listen, on one host or another.
+USED_PORTS = (22, 80, 443, 5432, 6379, 6380, 8443, 11211)
+
 #: Certificates of services that have no name in any DNS are good for <service>.<this> besides their address.
 INTERNAL = "appliance.internal"
 
@@ -267,7 +270,7 @@ def appliance_app_problems(apps, groups, absent=()):
     """
     problems = [problem for name in absent for problem in _name_problems(name)]
     hosts_of_apps = len(groups.get("app") or [])
-    owner_of_domain = {}
+    owner_of_domain, owner_of_port = {}, dict.fromkeys(USED_PORTS, "the appliance")
     for name, app in apps.items():
         where = f"appliance_apps.{name}"
         problems += _name_problems(name)
@@ -285,6 +288,12 @@ def appliance_app_problems(apps, groups, absent=()):
                     )
                 else:
                     owner_of_domain.setdefault(domain, (f"{where}.{key}", name if key == "domains" else None))
+        for worker, how in (app.get("workers") or {}).items():
+            port = ((how or {}).get("listen") or {}).get("port")
+            if port in owner_of_port:
+                problems.append(f"{where}.workers.{worker}.listen.port: {port} is used by {owner_of_port[port]}; type another one")
+            elif port:
+                owner_of_port[port] = f"{where}.workers.{worker}"
         source = app.get("source") or {}
         kinds = [kind for kind in ("path", "git", "archive", "wheel") if source.get(kind)]
         if len(kinds) != 1:
