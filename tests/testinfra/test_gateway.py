@@ -140,9 +140,10 @@ def test_logs_are_rotated_and_go_on(curl, on):
 
 
 def test_maintenance_page_is_switched_by_a_file(on, get):
-    """At once, without a reload, for the app only."""
+    """Each worker of nginx looks for it once a second; without a reload, for the app only."""
     style, workers = stylesheet(get), on("pgrep -u www-data nginx")
     on(f"touch /etc/appliance/maintenance/{APP}")
+    time.sleep(2)
     try:
         page = get("/")
         assert page.status == 503
@@ -151,6 +152,7 @@ def test_maintenance_page_is_switched_by_a_file(on, get):
         assert get(style).status == 200
     finally:
         on(f"rm /etc/appliance/maintenance/{APP}")
+        time.sleep(2)
     assert get("/").status == 200
     assert on("pgrep -u www-data nginx") == workers
 
